@@ -1,0 +1,97 @@
+/*
+ * The words of the core. Every other header of the daemon uses these and no others.
+ *
+ *   version      the application's order of one key's values, 1 .. 2^63-1
+ *   auto version a version given by the store because the writer named none (0 in a request)
+ *   seq          the store's order: raised by every committed write; within one epoch it decides which of
+ *                two records of a key is newer
+ *   epoch        one unbroken history of the store: a random id without order
+ *   run          id of the Redis server process an epoch stands on
+ *   meta         the hash of the partition in Redis: epoch, run, seq, cleared
+ *   last         highest seq up to which the subscription has delivered everything
+ *   generation   number of a stretch without a gap; an entry of an older one is suspect
+ *   suspect      cached, not proven current: its seq is confirmed in Redis before it is served
+ *   floor        newest (seq, version) the pod has seen for a key in this epoch
+ *   heartbeat    the proof, every H = D/4, that the subscription has delivered everything up to a moment
+ *   as_of        CLOCK_BOOTTIME of the moment up to which an answer is proven current
+ *   lease        now - as_of <= D
+ *   mark         note placed before a fetch is sent; collects what overtakes it
+ *   flight       the one fetch or confirmation of a key that is under way, with its mark and its readers
+ *   tombstone    a deleted key's version, kept so that an older write cannot bring it back
+ *   refused      explicit error: freshness cannot be proven
+ *   local        kept by a reader pod for itself alone, never committed
+ *
+ * All times are CLOCK_BOOTTIME in nanoseconds unless a name says otherwise (_ms, _us); 0 means "never".
+ * "Store time" is the wall clock of the Redis server.
+ */
+#ifndef DCACHED_CORE_TYPES_H
+#define DCACHED_CORE_TYPES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "proto/slice.h"
+
+#define VERSION_MAX INT64_MAX /* versions and seqs are 1 .. 2^63-1 */
+#define SOURCE_MAX 63         /* bytes of a pod id inside a record */
+#define WRITE_ID_BYTES 16
+
+#define NS_PER_MS UINT64_C(1000000)
+#define NS_PER_US UINT64_C(1000)
+
+/* 32 lower-case hex digits; the empty text is "no epoch". */
+struct epoch {
+    char text[33];
+};
+
+/* Run id of a Redis server, 1 .. 40 characters as INFO prints it; empty is "unknown". */
+struct run_id {
+    char text[41];
+};
+
+static inline bool epoch_equal(const struct epoch *a, const struct epoch *b)
+{
+    return strcmp(a->text, b->text) == 0;
+}
+
+static inline bool run_id_equal(const struct run_id *a, const struct run_id *b)
+{
+    return strcmp(a->text, b->text) == 0;
+}
+
+/* What the hash of the partition said. */
+enum meta_state {
+    META_OK,      /* all four fields are there and well-formed */
+    META_MISSING, /* no hash, or a field is absent */
+    META_INVALID, /* a field is no canonical number or id */
+};
+
+struct meta {
+    enum meta_state state;
+    struct epoch epoch; /* as far as readable; empty otherwise */
+    struct run_id run;  /* as far as readable; empty otherwise */
+    uint64_t seq;       /* 0 unless META_OK */
+    uint64_t cleared;   /* 0 unless META_OK; records with seq <= cleared are absent */
+};
+
+enum record_kind {
+    RECORD_VALUE,     /* carries its value */
+    RECORD_TOMBSTONE, /* the key was deleted at this version */
+    RECORD_BARE,      /* only in messages: a value was stored but is not carried (invalidation) */
+};
+
+/* One committed state of one key. source and value borrow from whoever made the record. */
+struct record {
+    enum record_kind kind;
+    uint64_t version;
+    uint64_t seq;
+    uint64_t timestamp_ns; /* store time of the commit, since 1970 */
+    uint64_t expiry_ms;    /* store time, since 1970; 0: never */
+    struct slice source;   /* id of the pod that wrote it, <= SOURCE_MAX bytes */
+    struct slice value;    /* empty unless RECORD_VALUE */
+    uint8_t write_id[WRITE_ID_BYTES];
+};
+
+#endif
