@@ -1,0 +1,147 @@
+/*
+ * The configuration: an ini file, then the environment, which wins. Every key has one row in a table
+ * (config_key_at): parser, environment, --print-config, the shipped file and dcached.conf(5) follow it.
+ *
+ * All errors of the file and the environment are collected, each as
+ *     FILE:LINE: [section] key: what is wrong; what is right
+ * (for the environment: DCACHED_SECTION_KEY: ...), and nothing is taken over unless all of it is good.
+ *
+ * Durations are held in nanoseconds (_ns), sizes in bytes. Texts are owned by the struct, never NULL unless
+ * said here, and NUL-terminated.
+ */
+#ifndef DCACHED_HOST_CONFIG_H
+#define DCACHED_HOST_CONFIG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <sys/types.h>
+
+#include "daemon/host/log.h"
+
+#define CONFIG_DEFAULT_PATH "/etc/dcached/dcached.conf"
+
+enum config_role { ROLE_WRITER, ROLE_READER };
+enum config_propagate { PROPAGATE_VALUE, PROPAGATE_INVALIDATE };
+enum config_on_partition { ON_PARTITION_REFUSE, ON_PARTITION_STALE };
+
+struct config {
+    struct {
+        char *id; /* 1 .. 63 printable characters; the source of every record */
+        enum config_role role;
+        bool may_write; /* derived: a writer, or a reader with reader_can_set_to_redis */
+    } pod;
+    struct {
+        char *socket; /* absolute, <= 107 bytes */
+        unsigned socket_mode;
+        char *socket_group; /* "": the daemon's own group */
+        gid_t gid;          /* derived; (gid_t)-1: the daemon's own group */
+    } listen;
+    struct {
+        char *addr;      /* as written */
+        char *host;      /* derived; NULL when unix_path is set; no brackets around an IPv6 address */
+        uint16_t port;   /* derived */
+        char *unix_path; /* derived; NULL when host is set */
+        char *username;  /* "": none */
+        char *password_file;
+        char *password; /* first line of password_file, or of the credential; NULL: none. Never print it */
+        unsigned db;
+        char *invalidation_channel;
+        char *key_prefix;
+        bool reader_can_set_to_redis;
+    } redis;
+    struct {
+        uint64_t max_memory;
+        uint64_t max_value;
+        uint64_t max_key;
+        uint64_t entry_size;     /* expected key + source + value of one entry; sizes the index */
+        uint64_t default_ttl_ns; /* 0: none; otherwise a whole number of milliseconds */
+        char *on_set_local_cache; /* "": no hook */
+        enum config_propagate propagate;
+    } cache;
+    struct {
+        uint64_t bound_ns; /* D */
+        enum config_on_partition on_partition;
+        uint64_t max_stale_ns;
+        uint64_t tombstone_ttl_ns; /* a whole number of milliseconds */
+    } staleness;
+    struct {
+        unsigned connections; /* clients at one time */
+        uint64_t buffers;     /* one budget: unfinished and unsent bytes of all clients */
+        uint64_t timeout_ns;  /* deadline of a call that names none */
+    } limits;
+    struct {
+        enum log_level level; /* as written; see config_log_level */
+        bool debug_mode;
+    } log;
+};
+
+/* debug_mode implies the level debug. */
+enum log_level config_log_level(const struct config *config);
+
+/* ---- loading -------------------------------------------------------------------------------------------- */
+
+/* The lines for the operator, in the order found; owned by the report. Never a secret among them. */
+struct config_report {
+    char **errors;
+    size_t error_count;
+    char **warnings;
+    size_t warning_count;
+    bool no_memory; /* a line is missing for want of memory; counts as an error */
+};
+
+void config_report_deinit(struct config_report *report);
+
+struct config_source {
+    const char *path;   /* of the file, and its name in errors */
+    bool required;      /* a missing file is an error; otherwise: the defaults, and a warning */
+    const char *text;   /* not NULL: the content, instead of reading the file */
+    size_t text_len;
+    char *const *env;   /* like environ; NULL: none */
+};
+
+enum {
+    CONFIG_OK = 0,
+    CONFIG_INVALID = 1, /* report->errors says why; *ret is untouched */
+};
+
+/*
+ * report has to be zeroed. It reads the password file and looks the group up, so that what is accepted here
+ * works. 0, CONFIG_INVALID or -ENOMEM.
+ */
+int config_load(struct config *ret, const struct config_source *source, struct config_report *report);
+
+/* Overwrites the password before freeing. A zeroed config is fine. */
+void config_deinit(struct config *config);
+
+/* The effective configuration as an ini file that config_load accepts; the password is not in it. */
+void config_print(const struct config *config, FILE *to);
+
+/* ---- the table of keys ---------------------------------------------------------------------------------- */
+
+enum config_type {
+    CONFIG_TEXT,
+    CONFIG_DURATION, /* digits and one of ms s m h; a bare 0 is fine */
+    CONFIG_SIZE,     /* digits, then nothing or one of K M G (1024) */
+    CONFIG_NUMBER,
+    CONFIG_BOOL,     /* yes no */
+    CONFIG_CHOICE,
+    CONFIG_MODE,     /* octal */
+};
+
+struct config_key {
+    const char *section, *name;
+    enum config_type type;
+    const char *default_text;   /* "": empty */
+    uint64_t min, max;          /* of the value; of the length of a text, in bytes */
+    const char *const *choices; /* CONFIG_CHOICE: the words of the enum in its order; NULL-terminated */
+    const char *help;           /* one line */
+    size_t offset;              /* in struct config */
+    const char *min_text, *max_text; /* min and max as an operator writes them; NULL: by number */
+};
+
+/* index 0, 1, ... in the order of the file; NULL: past the end. */
+const struct config_key *config_key_at(size_t index);
+
+#endif
