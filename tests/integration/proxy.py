@@ -1,0 +1,441 @@
+"""
+A proxy between dcached and Redis that makes faults on command.
+
+    with Proxy(upstream=redis.socket, listen="/tmp/x/proxy.sock") as proxy:
+        proxy.stall()                  # silent partition: nothing arrives, no error
+        proxy.resume()
+
+It knows RESP, so it can take one pub/sub message out of the stream while the link lives on, and it tells the
+data connection from the subscription by having seen SUBSCRIBE on it. One thread moves the bytes; a control
+call has taken effect when it returns.
+
+`which` selects connections: ALL, DATA or SUBSCRIPTION, those made later included. `direction` selects one way
+or both: TO_REDIS, TO_CLIENT, BOTH. `fired` counts what every fault really did.
+"""
+import collections
+import os
+import random
+import selectors
+import socket
+import struct
+import threading
+import time
+
+import resp
+
+ALL, DATA, SUBSCRIPTION = "all", "data", "subscription"
+TO_REDIS, TO_CLIENT, BOTH = "to_redis", "to_client", "both"
+QUEUE_LIMIT = 8 << 20  # bytes held back in one direction before reading stops; picked
+
+Message = collections.namedtuple("Message", "channel payload time")
+
+
+class Drop:
+    """A message to be taken out; `message` is it once `fired`."""
+
+    def __init__(self, predicate, condition):
+        self._predicate, self._condition = predicate, condition
+        self.message = None
+
+    @property
+    def fired(self):
+        return self.message is not None
+
+    def wanted(self, payload):
+        return self._predicate is None or self._predicate(payload)
+
+    def wait(self, timeout=5):
+        """Until the message was taken out; False after the timeout."""
+        with self._condition:
+            return self._condition.wait_for(lambda: self.fired, timeout)
+
+
+class Pipe:
+    """One direction of one connection: what was read and is not written yet."""
+
+    def __init__(self, connection, direction, source, sink):
+        self.connection, self.direction = connection, direction
+        self.source, self.sink = source, sink
+        self.framer = resp.Framer()
+        self.queue = collections.deque()  # (due, bytes)
+        self.queued = 0
+        self.out = b""                    # due, not written yet
+        self.ended = False                # the source has closed
+        self.cut_in = None                # bytes until the connection is cut
+
+    def holds(self):
+        """Is something held back here?"""
+        if self.queue or self.out:
+            return True
+        try:
+            return bool(self.source.recv(1, socket.MSG_PEEK))
+        except OSError:
+            return False
+
+    def push(self, data, due):
+        if self.queue:
+            due = max(due, self.queue[-1][0])  # a stream keeps its order
+        self.queue.append((due, data))
+        self.queued += len(data)
+
+
+class Connection:
+    def __init__(self, client, redis):
+        self.client, self.redis = client, redis
+        self.kind = DATA
+        self.pipes = [Pipe(self, TO_REDIS, client, redis), Pipe(self, TO_CLIENT, redis, client)]
+
+    def end(self, reset=False):
+        for sock in (self.client, self.redis):
+            if reset and sock.family != socket.AF_UNIX:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            sock.close()
+
+
+class Proxy:
+    """
+    upstream and listen: path of a Unix socket, or (host, port). Without listen: a free loopback port.
+    `upstream` may be changed while running; new connections use it.
+    """
+
+    def __init__(self, upstream, listen=("127.0.0.1", 0), seed=1):
+        self.upstream = upstream
+        self.fired = collections.Counter()
+        self.messages = []  # every pub/sub message that Redis sent, the dropped ones included
+        self._listen = listen
+        self._random = random.Random(seed)
+        self._lock = threading.RLock()
+        self._condition = threading.Condition(self._lock)
+        self._connections = []
+        self._stalled = set()   # (which, direction)
+        self._delays = {}       # (which, direction) -> (low, high) seconds
+        self._one_byte = set()  # (which, direction)
+        self._drops = []
+        self._listener = None
+        self._running = True
+        self._wake_in, self._wake_out = socket.socketpair()
+        for sock in (self._wake_in, self._wake_out):
+            sock.setblocking(False)
+        self._open_listener()
+        self._thread = threading.Thread(target=self._loop, name="proxy", daemon=True)
+        self._thread.start()
+
+    # ---- control ------------------------------------------------------------------------------------------
+
+    @property
+    def address(self):
+        """As `[redis] addr` wants it."""
+        return "unix:" + self._listen if isinstance(self._listen, str) else "%s:%d" % self._listen
+
+    def stall(self, which=ALL, direction=BOTH):
+        """Holds everything back, without error or end of file, until resume."""
+        self._add(self._stalled, which, direction)
+
+    def resume(self, which=ALL, direction=BOTH):
+        with self._changing():
+            ways = set(_ways(which, direction)) if which != ALL else \
+                {way for way in self._stalled if direction in (BOTH, way[1])}
+            self._lift(ways)
+
+    def delay(self, ms, jitter_ms=0, which=ALL, direction=BOTH):
+        """Each piece arrives ms to ms + jitter_ms later; 0 ends it for what comes then."""
+        with self._changing():
+            for way in _ways(which, direction):
+                self._delays.pop(way, None)
+                if ms or jitter_ms:
+                    self._delays[way] = (ms / 1000, (ms + jitter_ms) / 1000)
+
+    def one_byte(self, on=True, which=ALL, direction=BOTH):
+        """Hands over one byte per write."""
+        if on:
+            self._add(self._one_byte, which, direction)
+        else:
+            with self._changing():
+                self._one_byte -= set(_ways(which, direction))
+
+    def cut(self, which=ALL, reset=False):
+        """Closes connections now; gives back how many. reset: with RST where the socket is TCP."""
+        with self._changing():
+            chosen = [c for c in self._connections if _chosen(c, which)]
+            for connection in chosen:
+                self._end(connection, reset)
+            self.fired["cut"] += len(chosen)
+            return len(chosen)
+
+    def cut_after(self, count, which=ALL, direction=TO_CLIENT):
+        """Cuts each connection that is open now after `count` more bytes in that direction."""
+        with self._changing():
+            for connection in self._connections:
+                for pipe in connection.pipes:
+                    if _chosen(connection, which) and direction in (BOTH, pipe.direction):
+                        pipe.cut_in = count
+
+    def refuse(self, on=True):
+        """New connections are refused (ECONNREFUSED, or no socket at all); open ones live on."""
+        with self._changing():
+            if on and self._listener:
+                self._close_listener()
+                self.fired["refuse"] += 1
+            elif not on and not self._listener:
+                self._open_listener()
+
+    def drop_next_message(self, predicate=None):
+        """Takes the next message whose payload the predicate likes out of the stream, once; gives a Drop."""
+        with self._changing():
+            drop = Drop(predicate, self._condition)
+            self._drops.append(drop)
+            return drop
+
+    def wait_message(self, predicate=None, timeout=5):
+        """The first captured message, old ones included, whose payload the predicate likes."""
+        def found():
+            return next((m for m in self.messages if predicate is None or predicate(m.payload)), None)
+        with self._condition:
+            message = self._condition.wait_for(found, timeout)
+        assert message, "no such message came through the proxy"
+        return message
+
+    def count(self, which=ALL):
+        """Open connections."""
+        with self._lock:
+            return sum(_chosen(c, which) for c in self._connections)
+
+    def wait_connections(self, data=1, subscription=1, timeout=5):
+        """Until at least that many connections of each kind are open."""
+        with self._condition:
+            good = self._condition.wait_for(lambda: self.count(DATA) >= data
+                                            and self.count(SUBSCRIPTION) >= subscription, timeout)
+        assert good, "connections: data %d, subscription %d" % (self.count(DATA), self.count(SUBSCRIPTION))
+
+    def heal(self):
+        """Ends every fault; what was held back arrives."""
+        with self._changing():
+            self._lift(set(self._stalled))
+            self._delays.clear()
+            self._one_byte.clear()
+            self._drops.clear()
+            for connection in self._connections:
+                for pipe in connection.pipes:
+                    pipe.cut_in = None
+            if not self._listener:
+                self._open_listener()
+
+    def close(self):
+        with self._changing():
+            self._running = False
+        self._thread.join(5)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc):
+        self.close()
+
+    # ---- inside -------------------------------------------------------------------------------------------
+
+    def _changing(self):
+        return _Changing(self._lock, self._wake_in)
+
+    def _add(self, target, which, direction):
+        with self._changing():
+            target.update(_ways(which, direction))
+
+    def _lift(self, ways):
+        """Ends stalls; those that held something back have fired."""
+        held = sum(pipe.holds() for c in self._connections for pipe in c.pipes if self._set(ways, pipe))
+        self.fired["stall"] += held
+        self._stalled -= ways
+
+    def _open_listener(self):
+        family = socket.AF_UNIX if isinstance(self._listen, str) else socket.AF_INET
+        self._listener = socket.socket(family)
+        if family == socket.AF_INET:
+            self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._listener.bind(self._listen)
+        self._listener.listen(64)
+        self._listener.setblocking(False)
+        if family == socket.AF_INET:
+            self._listen = self._listener.getsockname()
+
+    def _close_listener(self):
+        self._listener.close()
+        self._listener = None
+        if isinstance(self._listen, str):
+            os.unlink(self._listen)
+
+    def _end(self, connection, reset=False):
+        if connection in self._connections:
+            self._connections.remove(connection)
+            connection.end(reset)
+            self._condition.notify_all()
+
+    def _set(self, target, pipe):
+        return (ALL, pipe.direction) in target or (pipe.connection.kind, pipe.direction) in target
+
+    def _accept(self):
+        try:
+            client, _ = self._listener.accept()
+        except OSError:
+            return
+        redis = socket.socket(socket.AF_UNIX if isinstance(self.upstream, str) else socket.AF_INET)
+        redis.settimeout(1)
+        try:
+            redis.connect(self.upstream)
+        except OSError:
+            client.close()
+            redis.close()
+            return
+        for sock in (client, redis):
+            sock.setblocking(False)
+            if sock.family == socket.AF_INET:
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._connections.append(Connection(client, redis))
+        self.fired["accepted"] += 1
+        self._condition.notify_all()
+
+    def _read(self, pipe):
+        try:
+            data = pipe.source.recv(65536)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            pipe.ended = True
+            pipe.push(pipe.framer.rest(), time.monotonic())
+            return
+        low, high = self._delays.get((ALL, pipe.direction)) \
+            or self._delays.get((pipe.connection.kind, pipe.direction)) or (0, 0)
+        wait = self._random.uniform(low, high)
+        if wait:
+            self.fired["delay"] += 1
+        for frame in pipe.framer.feed(data):
+            if not self._taken_out(pipe, frame):
+                pipe.push(frame, time.monotonic() + wait)
+
+    def _taken_out(self, pipe, frame):
+        """Looks at a whole frame; True if it must not be forwarded."""
+        connection = pipe.connection
+        if pipe.direction == TO_REDIS:
+            if connection.kind == DATA and resp.command_of(frame) in (b"SUBSCRIBE", b"PSUBSCRIBE"):
+                connection.kind = SUBSCRIPTION
+                self._condition.notify_all()
+            return False
+        if connection.kind != SUBSCRIPTION or pipe.framer.broken:
+            return False
+        parts = resp.decode(frame)
+        if not isinstance(parts, list) or len(parts) != 3 or parts[0] != b"message":
+            return False
+        message = Message(parts[1], parts[2], time.monotonic())
+        self.messages.append(message)
+        drop = next((d for d in self._drops if d.wanted(message.payload)), None)
+        if drop:
+            drop.message = message
+            self._drops.remove(drop)
+            self.fired["drop"] += 1
+        self._condition.notify_all()
+        return drop is not None
+
+    def _write(self, pipe):
+        now = time.monotonic()
+        while pipe.queue and pipe.queue[0][0] <= now and len(pipe.out) < 65536:
+            _, data = pipe.queue.popleft()
+            pipe.queued -= len(data)
+            pipe.out += data
+        while pipe.out:
+            size = 1 if self._set(self._one_byte, pipe) else len(pipe.out)
+            if pipe.cut_in is not None:
+                size = min(size, pipe.cut_in)
+                if size == 0:
+                    self.fired["cut_after"] += 1
+                    self._end(pipe.connection)
+                    return
+            try:
+                sent = pipe.sink.send(pipe.out[:size])
+            except BlockingIOError:
+                return
+            except OSError:
+                self._end(pipe.connection)
+                return
+            pipe.out = pipe.out[sent:]
+            self.fired["one_byte"] += size == 1
+            if pipe.cut_in is not None:
+                pipe.cut_in -= sent
+        if pipe.ended and not pipe.queue:
+            self._end(pipe.connection)
+
+    def _turn(self, ready):
+        if self._listener and self._listener in ready:
+            self._accept()
+        for connection in list(self._connections):
+            for pipe in connection.pipes:
+                stalled = self._set(self._stalled, pipe)
+                if not stalled and pipe.source in ready and connection in self._connections:
+                    self._read(pipe)
+                if not stalled and connection in self._connections:
+                    self._write(pipe)
+
+    def _interest(self, selector):
+        """Registers what can move; gives the time until something held back is due."""
+        wanted = collections.Counter({self._wake_out: selectors.EVENT_READ})
+        if self._listener:
+            wanted[self._listener] = selectors.EVENT_READ
+        due = []
+        for connection in self._connections:
+            for pipe in connection.pipes:
+                if self._set(self._stalled, pipe):
+                    continue
+                if not pipe.ended and pipe.queued < QUEUE_LIMIT:
+                    wanted[pipe.source] |= selectors.EVENT_READ
+                if pipe.out:
+                    wanted[pipe.sink] |= selectors.EVENT_WRITE
+                elif pipe.queue:
+                    due.append(pipe.queue[0][0])
+        for sock, events in wanted.items():
+            selector.register(sock, events)
+        return max(0, min(due) - time.monotonic()) if due else None
+
+    def _loop(self):
+        while True:
+            with self._lock:
+                if not self._running:
+                    break
+                selector = selectors.PollSelector()
+                timeout = self._interest(selector)
+            ready = {key.fileobj for key, _ in selector.select(timeout)}
+            with self._lock:
+                if self._wake_out in ready:
+                    self._wake_out.recv(4096)
+                self._turn(ready)
+        with self._lock:
+            for connection in list(self._connections):
+                self._end(connection)
+            if self._listener:
+                self._close_listener()
+            self._wake_in.close()
+            self._wake_out.close()
+
+
+class _Changing:
+    """Holds the lock and wakes the thread afterwards, which may be waiting on what has changed."""
+
+    def __init__(self, lock, wake):
+        self._lock, self._wake = lock, wake
+
+    def __enter__(self):
+        self._lock.acquire()
+
+    def __exit__(self, *exc):
+        try:
+            self._wake.send(b"x")
+        except OSError:
+            pass  # full: it is awake anyway
+        self._lock.release()
+
+
+def _ways(which, direction):
+    return [(which, way) for way in ([TO_REDIS, TO_CLIENT] if direction == BOTH else [direction])]
+
+
+def _chosen(connection, which):
+    return which in (ALL, connection.kind)
