@@ -9,7 +9,7 @@
  *     while ((fx = core_next_effect(core))) ...carry it out...
  *
  * All effects of a step are to be drained before the next step; slices in an effect are valid until then,
- * unless its comment says otherwise. Slices in an event need to live only during the call.
+ * unless its comment says otherwise. Slices in an event have to live until its effects are drained.
  *
  * One thread. Not re-entrant. Memory is bounded by core_config; allocation happens on misses and writes,
  * never on a hit.
@@ -18,6 +18,9 @@
 #define DCACHED_CORE_CORE_H
 
 #include "daemon/core/types.h"
+
+/* Keys that start with this are the daemons' own; clients are refused them before they come here. */
+#define CORE_RESERVED_PREFIX "!dcached:"
 
 struct core;
 
@@ -33,13 +36,14 @@ struct core_config {
     size_t max_entries;          /* 0: bounded by bytes alone; tests go down to 1 */
     size_t max_floors;           /* 0: bounded by bytes alone; tests go down to 1 */
     size_t pending_bytes;        /* budget for keys and values of unfinished writes */
-    unsigned max_waiting;        /* reads that wait for Redis at one time; the next one is refused (BUSY) */
-    unsigned max_in_flight;      /* requests handed to Redis and not answered; later ones queue in the core */
+    unsigned max_waiting;        /* calls that wait for Redis at one time; the next one is refused (BUSY) */
+    unsigned max_in_flight;      /* reads, and as many writes, handed to Redis and not answered; others queue */
     size_t max_key, max_value;   /* larger records from Redis are not cached */
     uint64_t bound_ns;           /* D; H = D/4 */
     uint64_t max_stale_ns;       /* upper end of every permitted staleness */
     bool stale_on_partition;     /* `[staleness] on_partition = stale` */
     bool may_write;              /* this pod commits writes to Redis */
+    bool probe;                  /* prove the rights of this role with a probe key before writes are taken */
     char source[SOURCE_MAX + 1]; /* the pod's id */
     uint8_t hash_key[16];        /* secret of the index */
 
@@ -88,6 +92,8 @@ enum core_reason {
     REASON_OTHER_EPOCH,   /* min_version was given in another epoch */
     REASON_BUSY,          /* a limit of the daemon is reached */
     REASON_READER,        /* this pod may not write (delete, clear, auto version) */
+    REASON_STORE,         /* Redis answered with an error: `text` */
+    REASON_PROBE,         /* the write path is not proven (yet): `text` */
     REASON_COUNT
 };
 

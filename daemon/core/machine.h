@@ -1,0 +1,298 @@
+/*
+ * The inside of the core: its state, and what its files do for one another. Only daemon/core includes this.
+ *
+ *   core.c    making, stepping, effects, counters, status
+ *   proof.c   links, subscription, heartbeat, epochs, generations: what makes as_of move
+ *   apply.c   records and messages: what enters floors and cache
+ *   read.c    serving a read; waiting reads
+ *   flight.c  fetches and confirmations, their marks, and the queue to Redis
+ *   write.c   writes, local sets, the probe of the write path
+ *   view.c    looking in: inspect, versions
+ */
+#ifndef DCACHED_CORE_MACHINE_H
+#define DCACHED_CORE_MACHINE_H
+
+#include "daemon/core/core.h"
+#include "daemon/core/list.h"
+#include "daemon/core/stale.h"
+#include "daemon/core/table.h"
+#include "daemon/core/timers.h"
+
+#define TRIES_MAX 4           /* times a read is started again because it was overtaken; picked */
+#define GENERATIONS_KEPT 64   /* as_of of so many former generations is known; picked */
+#define SEQ_LEAP_MAX (UINT64_C(1) << 32) /* a message further ahead than this is no message of ours; picked */
+
+/* ---- requests to Redis ---------------------------------------------------------------------------------- */
+
+enum request_kind { REQUEST_FLIGHT, REQUEST_WRITE, REQUEST_INSPECTION };
+
+/* First member of everything that is sent to Redis and answered under an id. */
+struct request {
+    enum request_kind kind;
+    bool sent;
+    uint64_t id;
+    struct request *next_by_id;
+    struct list queue; /* in core->queued_reads, core->queued_writes, core->sent, or nowhere */
+};
+
+/* ---- calls of clients that wait --------------------------------------------------------------------------- */
+
+enum call_kind { CALL_READ, CALL_WRITE, CALL_INSPECTION };
+
+/* First part of everything a client waits for. */
+struct call {
+    enum call_kind kind;
+    struct timer timer;
+};
+
+/* A read that waits: for a flight, or (strong) for the next heartbeat. */
+struct waiter {
+    struct call call;
+    struct list peers; /* in flight->waiters or core->barrier */
+    struct flight *flight;
+    struct read_request read; /* read.key points behind this struct */
+    uint64_t arrived;
+    unsigned tries;
+    bool barrier_passed; /* a heartbeat started after arrival has ended */
+    bool confirmed;      /* what is served was in the cache: a hit */
+    uint8_t key[];
+};
+
+/* The one fetch or confirmation of a key that is under way. */
+struct flight {
+    struct request request;
+    struct flight *next_by_key;
+    uint64_t hash;
+    bool header_only;
+    /* The mark, placed when the request is sent. */
+    uint32_t generation;
+    uint64_t sent_at;
+    uint64_t overtaken_seq; /* highest seq of a message or own acknowledgement for the key since then */
+    struct list waiters;
+    struct slice key; /* points behind this struct */
+    uint8_t key_bytes[];
+};
+
+struct pending_write {
+    struct request request;
+    struct call call;
+    bool answered;              /* the client has its answer; kept only until Redis answers or the link is lost */
+    bool probe;                 /* the core's own */
+    struct write_request write; /* key and value point behind this struct */
+    uint64_t sent_at;
+    struct epoch epoch;         /* it was sent with */
+    uint32_t generation;        /* current when it was sent */
+    size_t bytes;
+    uint8_t data[];
+};
+
+struct inspection {
+    struct request request;
+    struct call call;
+    bool answered;
+    bool probe;
+    uint64_t token;
+    struct slice key;
+    uint8_t key_bytes[];
+};
+
+/* ---- the proof -------------------------------------------------------------------------------------------- */
+
+struct link_state {
+    bool up, master;
+    struct run_id run;
+};
+
+enum subscription_state {
+    SUBSCRIPTION_NONE,     /* no link, or not asked for */
+    SUBSCRIPTION_ASKED,    /* FX_SUBSCRIBE is on its way */
+    SUBSCRIPTION_STARTING, /* messages flow; no heartbeat sent since has been answered */
+    SUBSCRIPTION_CURRENT,  /* a generation is current */
+};
+
+enum heartbeat_state { HEARTBEAT_IDLE, HEARTBEAT_ASKED, HEARTBEAT_PINGED };
+
+struct heartbeat {
+    enum heartbeat_state state;
+    uint64_t id, nonce;
+    uint64_t started_at;
+    uint64_t seq_read;
+    uint64_t due;    /* when the next one starts */
+    bool wanted;     /* start one as soon as the spacing allows */
+    bool counts;     /* it was started after the subscription was confirmed */
+    unsigned missed; /* in a row that found messages missing */
+};
+
+/* What the pod takes the store to be; anything else than this is another epoch. */
+struct store_view {
+    bool adopted;
+    struct meta meta;  /* state, epoch and run; seq and cleared as last read */
+    struct run_id run; /* of the server */
+};
+
+enum probe_state { PROBE_WANTED, PROBE_SENT, PROBE_OK, PROBE_FAILED };
+
+struct probe {
+    enum probe_state state;
+    bool readable, written, heard; /* the three things to be shown */
+    uint64_t retry_at;
+    uint8_t write_id[WRITE_ID_BYTES];
+    char key[sizeof(CORE_RESERVED_PREFIX) + 8 + SOURCE_MAX];
+    char text[256]; /* why it failed */
+};
+
+struct core {
+    struct core_config config;
+    uint64_t heartbeat_ns; /* H */
+    uint64_t now;          /* of the step under way */
+    uint64_t base;         /* `now` of the first step; expiry ticks count from here */
+
+    struct table *table;
+    struct stale_detector *floors;
+
+    /* proof.c */
+    struct link_state data, subscription_link;
+    enum subscription_state subscription;
+    struct heartbeat heartbeat;
+    struct store_view view;
+    bool identity_ok;    /* the view was confirmed on this data connection and nothing has cast doubt on it since */
+    bool epoch_ok;       /* meta is complete and stands on this run: writes can be committed */
+    bool proposing;
+    bool propose_failed; /* no right to set an epoch: behave like a pod that may not write */
+    uint64_t heard_at;   /* last answer on a data connection */
+    uint64_t highest;    /* highest seq received or acknowledged in this epoch */
+    uint64_t last;
+    uint64_t run_first, run_last; /* unbroken run of messages received while starting; 0: none */
+    uint32_t generation;
+    uint32_t epoch_first_generation; /* entries of older ones belong to another epoch: absent */
+    uint64_t as_of;
+    uint64_t generation_as_of[GENERATIONS_KEPT];
+    uint64_t round_trip_ns;
+    uint64_t store_us, store_at; /* Redis' TIME was store_us at some moment not before store_at */
+    char epoch_why[160];
+    char proposal_why[160];
+    const char *trouble; /* last failure of a heartbeat, for status */
+    char trouble_text[200];
+    enum core_reason link_reason;
+    bool was_ready;
+
+    /* flight.c, read.c, write.c */
+    struct request **by_id;
+    struct flight **by_key;
+    size_t index_mask; /* of both */
+    uint64_t next_id;
+    struct list queued_reads, queued_writes, sent;
+    unsigned reads_in_flight, writes_in_flight;
+    struct list barrier; /* strong reads waiting for a heartbeat */
+    struct timers timers;
+    unsigned waiting;
+    size_t pending_bytes;
+    struct probe probe;
+
+    struct list garbage; /* requests whose memory is freed at the next step, because effects point into it */
+
+    struct core_effect *effects;
+    size_t effects_count, effects_taken, effects_capacity;
+    bool watching;
+    struct core_counters counters;
+};
+
+/* core.c */
+struct core_effect *effect_push(struct core *core, enum effect_type type); /* zeroed */
+/* NULL when only room for answers is left: notes may be dropped, answers never. */
+struct core_effect *note_push(struct core *core, enum note_kind kind);
+
+/* proof.c */
+void proof_link_up(struct core *core, enum core_link link, bool master, const struct run_id *run);
+void proof_link_down(struct core *core, enum core_link link);
+void proof_subscribed(struct core *core);
+void proof_identity(struct core *core, const struct core_event *event);
+void proof_proposed(struct core *core, const struct core_event *event);
+void proof_pong(struct core *core, uint64_t nonce);
+void proof_gap(struct core *core, uint64_t found, uint64_t last);
+/* Something contradicts the view: no fetch or write is sent until meta has been read again. */
+void proof_doubt(struct core *core);
+void proof_forget(struct core *core, const char *why); /* drops everything cached, as at a new epoch */
+void proof_settle(struct core *core);                  /* starts what is due; says READY and NOT_READY */
+uint64_t proof_next_deadline(const struct core *core);
+bool proof_lease_holds(const struct core *core);
+bool proof_meta_matches(const struct core *core, const struct meta *meta);
+uint64_t proof_generation_as_of(const struct core *core, uint32_t generation);
+enum core_reason proof_reason(const struct core *core); /* why Redis cannot be asked now; NONE if it can */
+bool proof_may_wait(const struct core *core);           /* Redis was heard of within D: worth waiting for */
+/* Local moment that surely is not after the store's moment. 0 if the store's clock is unknown. */
+uint64_t proof_local_time(const struct core *core, uint64_t store_us);
+uint64_t proof_store_deadline_us(const struct core *core, uint64_t deadline);
+
+/* apply.c */
+enum applied { APPLIED_NEWER, APPLIED_SAME, APPLIED_REJECTED };
+
+struct apply_how {
+    const char *origin;
+    uint32_t generation;
+    uint64_t expires_at; /* local; 0: never */
+    bool insert;         /* the value may enter the cache */
+};
+
+/* What a reader is given of an applied record: the hook's replacement, if it made one. */
+struct apply_result {
+    struct slice value;
+    bool replaced;
+};
+
+enum applied apply_record(struct core *core, struct slice key, const struct record *record,
+                          const struct apply_how *how, struct apply_result *ret_result);
+/* The key was seen at seq, but what was seen must not enter the cache: an older entry goes. */
+void apply_hint(struct core *core, struct slice key, uint64_t seq);
+void apply_message(struct core *core, const struct message *message);
+void apply_bad_message(struct core *core, const char *text);
+/* The entry of the key if it belongs to this epoch and has not expired; otherwise it is removed. */
+struct entry *apply_find(struct core *core, struct slice key, uint64_t *ret_hash);
+/* Puts a value through the hook into the cache. False: it was rejected or does not fit. */
+bool apply_insert(struct core *core, struct slice key, const struct record *record, const struct apply_how *how,
+                  bool local, struct apply_result *ret_result);
+uint32_t apply_ticks(const struct core *core, uint64_t at);
+
+/* read.c */
+void read_start(struct core *core, const struct read_request *read);
+void read_resume(struct core *core, struct waiter *waiter); /* decides again; may answer or wait anew */
+void read_answer_fetched(struct core *core, struct waiter *waiter, const struct record *record,
+                         const struct apply_result *result, uint64_t as_of);
+void read_answer_absent(struct core *core, struct waiter *waiter, uint64_t as_of);
+/* A permitted stale answer if there is one, otherwise the refusal. */
+void read_give_up(struct core *core, struct waiter *waiter, enum core_reason reason, struct slice text);
+void read_answer_error(struct core *core, struct waiter *waiter, struct slice text);
+void read_release_barrier(struct core *core); /* the heartbeat under way has ended */
+
+/* flight.c */
+bool flight_join(struct core *core, struct waiter *waiter, bool header_only); /* false: ENOMEM */
+struct flight *flight_find(struct core *core, uint64_t hash, struct slice key);
+void flight_note(struct core *core, struct slice key, uint64_t seq); /* marks: something newer went past */
+void flight_fetched(struct core *core, const struct core_event *event);
+void flight_give_up_all(struct core *core, enum core_reason reason); /* every waiting read */
+void flight_link_down(struct core *core);
+void request_add(struct core *core, struct request *request, enum request_kind kind);
+void request_forget(struct core *core, struct request *request); /* memory goes with the next step */
+struct request *request_find(struct core *core, uint64_t id);
+void request_pump(struct core *core);
+void garbage_free(struct core *core);
+void call_arm(struct core *core, struct call *call, enum call_kind kind, uint64_t deadline);
+void call_disarm(struct core *core, struct call *call);
+
+/* write.c */
+void write_start(struct core *core, const struct write_request *write);
+void write_send(struct core *core, struct pending_write *pending);
+void write_written(struct core *core, const struct core_event *event);
+void write_expired(struct core *core, struct pending_write *pending);
+void write_link_down(struct core *core, struct pending_write *pending);
+bool write_ready(const struct core *core, const struct pending_write *pending);
+void probe_settle(struct core *core);
+void probe_heard(struct core *core, const struct message *message);
+void probe_inspected(struct core *core, bool ok, struct slice text);
+
+/* view.c */
+void inspect_start(struct core *core, uint64_t token, struct slice key, uint64_t deadline, bool probe);
+void inspect_done(struct core *core, struct inspection *inspection, enum reply_status status, enum core_reason reason,
+                  const struct core_event *event);
+
+#endif
