@@ -15,6 +15,7 @@
 #define PROTO_EPOCH_TEXT 32
 #define PROTO_WRITE_ID_BYTES 16
 #define PROTO_VERSION_MAX INT64_MAX
+#define PROTO_MS_MAX (INT64_MAX / 1000000) /* largest duration in ms: as ns it still fits 63 bits */
 
 /* Limits a client meets; `hello` says those in force. Each has one named outcome, in PROTOCOL.md. */
 #define PROTO_MGET_MAX 1024       /* keys in one mget or mset: INVALID */

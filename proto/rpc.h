@@ -50,6 +50,10 @@ enum rpc_error {
 
 const char *rpc_error_name(enum rpc_error error); /* "malformed", ...; "unknown" */
 
+/* The error object of a response that has one. A code this side does not know is passed on as it is. NULL, or
+ * static text that names what was wrong. *ret_text borrows. */
+const char *rpc_decode_error(struct slice error, enum rpc_error *ret_code, struct slice *ret_text);
+
 /* ---- packing: msgpack-c's packer onto a buffer ---------------------------------------------------------- */
 
 void pack_nil(struct buffer *b);

@@ -10,7 +10,7 @@
 #include "proto/cursor.h"
 
 enum scan_result {
-    SCAN_DONE,      /* one whole object; its length is in ret_len */
+    SCAN_DONE,      /* one whole object; *ret_used is where it ends */
     SCAN_MORE,      /* all bytes are used up, the object is not complete */
     SCAN_TOO_LARGE, /* the object is, or says it will be, longer than max_bytes */
     SCAN_TOO_DEEP,
@@ -21,6 +21,10 @@ struct scan {
     size_t max_bytes;
     size_t seen;         /* bytes of the current object scanned so far */
     uint64_t skip;       /* payload bytes still to come before the next type byte */
+    uint64_t owed;       /* objects still to come at all levels together */
+    uint64_t length;     /* length or count of the object whose head is being read, as far as it is here */
+    uint8_t first;       /* its first byte */
+    uint8_t length_left; /* bytes of its length that are still to come */
     unsigned depth;
     uint64_t left[CURSOR_DEPTH_MAX + 1]; /* objects still to come at each level */
 };
