@@ -21,6 +21,7 @@ enum {
     TABLE_TOO_LARGE = 1, /* the record is larger than the table can take; nothing was changed */
 };
 
+/* The bits 0x40 and 0x80 belong to the table. */
 enum entry_flags {
     ENTRY_TOMBSTONE = 1,
     ENTRY_LOCAL = 2,
@@ -58,11 +59,21 @@ static inline struct slice entry_value(const struct entry *e)
     return slice_of(e->bytes + e->key_len + e->source_len, e->value_len);
 }
 
+/* Bytes the record takes in the arena. */
+static inline uint64_t entry_size(const struct entry *e)
+{
+    return (sizeof *e + e->key_len + e->source_len + (uint64_t)e->value_len + 7) & ~UINT64_C(7);
+}
+
 struct table_config {
     size_t bytes;       /* everything: header, index, frequencies, ghosts, arena */
     size_t entry_bytes; /* expected key + source + value; sizes the index at 5 entries per bucket */
     size_t max_entries; /* 0: bounded by bytes alone */
     uint8_t hash_key[16];
+
+    /* Called for each entry that gives way to others, before it goes; must not change the table. May be NULL. */
+    void (*evicted)(void *ctx, const struct entry *entry);
+    void *evicted_ctx;
 };
 
 /* What goes into a new entry beside its key. */
