@@ -1,0 +1,119 @@
+/*
+ * The connections of all clients: bytes in, whole MessagePack objects out to a callback, answers back. Knows
+ * nothing of what a frame means.
+ *
+ * A turn. Readiness only marks a connection; what it sent is handled after the poll phase of the loop (uv_check),
+ * so whatever Redis sent in the same turn has been applied first. One turn of one connection reads at most
+ * CONNECTION_TURN_BYTES and hands on at most CONNECTION_TURN_FRAMES frames; the rest waits for the next turn.
+ * Input stands in one buffer shared by all; only what is left over (the unfinished frame at the end, or
+ * frames beyond the limit of the turn) is copied to its connection. Answers given during the connection's own turn are
+ * packed into one shared buffer and leave in one write; what the socket does not take, and answers given at
+ * other times, are queued per connection and written before the loop polls again.
+ *
+ * Limits, each with one outcome:
+ *   frames without an answer, per connection   in_flight_max: no more is handed on until some are answered
+ *   queued output, per connection              CONNECTION_OUTPUT_HIGH: no more is handed on until it has shrunk;
+ *                                              connection_has_room is false above HIGH + max_message
+ *   a client that takes no output              CONNECTION_STALL_S seconds: closed (counter closed_stalled)
+ *   all unfinished and unsent bytes together   budget_bytes: who has more to send waits unread; who has taken no
+ *                                              output for a second gives way to others' answers (closed_budget);
+ *                                              connection_has_room is false if that was not enough
+ *   one frame                                  max_message: on_bad_frame, then closed
+ *   connections                                max_connections: closed at once (connections_refused)
+ * Beyond the budget each connection may hold CONNECTION_FREE_BYTES, so that small requests always get through.
+ *
+ * One thread. A client is named by a number that is never reused while its answers may be on their way; calls
+ * with the number of one that is gone do nothing.
+ */
+#ifndef DCACHED_NET_CONNECTION_H
+#define DCACHED_NET_CONNECTION_H
+
+#include <uv.h>
+
+#include "daemon/net/listener.h"
+#include "proto/buffer.h"
+#include "proto/scan.h"
+
+#define CONNECTION_READ_BYTES  (256 * 1024) /* the shared read buffer */
+#define CONNECTION_TURN_BYTES  (64 * 1024)
+#define CONNECTION_TURN_FRAMES 256
+#define CONNECTION_OUTPUT_HIGH (1024 * 1024)
+#define CONNECTION_FREE_BYTES  4096
+#define CONNECTION_STALL_S     30 /* picked */
+
+struct connections;
+
+/* What the receiver did with a frame. */
+enum frame_result {
+    FRAME_TAKEN,      /* answered, or will be: connection_answer_end is called once for it */
+    FRAME_UNANSWERED, /* needs no answer */
+    FRAME_MALFORMED,  /* answered with an error; the connection is to be closed when all is sent */
+};
+
+struct connections_config {
+    unsigned max_connections;
+    unsigned in_flight_max;
+    size_t max_message;
+    size_t budget_bytes;
+
+    /* `frame` is valid during the call. */
+    enum frame_result (*on_frame)(void *ctx, uint64_t client, struct slice frame);
+    /* What came is no frame; `begin` is as much of it as is at hand. May answer with connection_event_begin. */
+    void (*on_bad_frame)(void *ctx, uint64_t client, struct slice begin, enum scan_result what);
+    void (*on_opened)(void *ctx, uint64_t client, const struct peer *peer);
+    /* After this the client's number means nobody. */
+    void (*on_closed)(void *ctx, uint64_t client);
+    void *ctx;
+};
+
+/* X(name, help) */
+#define NET_COUNTERS(X)                                                                   \
+    X(connections, "clients connected now")                                               \
+    X(connections_accepted, "clients that connected")                                     \
+    X(connections_refused, "clients turned away at the connection limit")                 \
+    X(frames, "messages received from clients")                                           \
+    X(frames_bad, "clients that sent something malformed or too large")                   \
+    X(bytes_in, "bytes received from clients")                                            \
+    X(bytes_out, "bytes sent to clients")                                                 \
+    X(closed_stalled, "clients closed because they took no answers for 30 s")             \
+    X(closed_budget, "clients closed for memory while they took or sent nothing")         \
+    X(answers_dropped, "answers whose client was gone")                                   \
+    X(input_waits, "times a client waited unread for memory")                             \
+    X(buffered_bytes, "unfinished and unsent bytes of all clients now")                   \
+    X(accept_pauses, "times accepting paused for want of descriptors")                    \
+    X(accept_errors, "other failures of accept")
+
+struct net_counters {
+#define X(name, help) uint64_t name;
+    NET_COUNTERS(X)
+#undef X
+};
+
+/* 0 or -ENOMEM. Ignores SIGPIPE for the process. */
+int connections_new(struct connections **ret, uv_loop_t *loop, const struct connections_config *config);
+/* Takes the descriptor over, whatever happens. */
+void connections_adopt(struct connections *conns, int fd, const struct peer *peer);
+/* No more is read; each is closed when its answers are out. */
+void connections_drain(struct connections *conns);
+unsigned connections_count(const struct connections *conns);
+/* Closes all at once; frees itself once the loop has closed its handles. NULL is fine. */
+void connections_close(struct connections *conns);
+/* accept_pauses and accept_errors are the listener's: left 0 here. */
+void connections_get_counters(const struct connections *conns, struct net_counters *ret_counters);
+
+/*
+ * The buffer to pack one whole answer into; connection_answer_end follows at once. NULL: the client is gone
+ * (and nothing is to follow). One call of the pair for each FRAME_TAKEN.
+ */
+struct buffer *connection_answer_begin(struct connections *conns, uint64_t client);
+void connection_answer_end(struct connections *conns, uint64_t client);
+/* The same for a message that answers no frame. */
+struct buffer *connection_event_begin(struct connections *conns, uint64_t client);
+void connection_event_end(struct connections *conns, uint64_t client);
+
+/* False: an answer of this length should be replaced by a short refusal. */
+bool connection_has_room(struct connections *conns, uint64_t client, size_t len);
+/* Bytes that wait to be taken by the client. */
+size_t connection_queued_bytes(const struct connections *conns, uint64_t client);
+
+#endif
