@@ -1,0 +1,185 @@
+"""
+The five ways in which a cache goes stale, each played between three daemons that share nothing but Redis. A
+scenario takes a World, tells what happens, and fails with an AssertionError. The demo and
+tests/integration/test_scenarios.py both run them.
+"""
+import itertools
+import threading
+import time
+
+import dcache
+from proxy import SUBSCRIPTION
+from world import BOUND_S, HEARTBEAT_S, boottime, ms, until, value_of
+
+
+def normal_updates(world):
+    """updates v1, v2, v3 reach every pod"""
+    key = "normal"
+    for version in (1, 2, 3):
+        written = world.write(world.writer, key, version)
+        assert written.result == dcache.OK, written
+        for reader in world.readers:
+            reading, waited = until(lambda: _at_least(reader, key, version), f"{reader.name} at v{version}")
+            assert reading.version == version and reading.value == value_of(key, version), reading
+            assert waited <= BOUND_S, f"{reader.name} took {ms(waited)} for v{version}"
+            world.tell(f"v{version} written by writer, read by {reader.name} {ms(waited)} after the answer")
+
+
+def out_of_order(world):
+    """an old message delivered after newer ones is rejected"""
+    key = "order"
+    for version in (1, 2, 3):
+        assert world.write(world.writer, key, version).result == dcache.OK
+    for reader in world.readers:
+        until(lambda: _at_least(reader, key, 3), f"{reader.name} at v3")
+    old = world.reader_1.proxy.wait_message(lambda payload: value_of(key, 1) in payload)
+
+    before = {reader.name: reader.stats()["stale_rejected"] for reader in world.readers}
+    heard = world.publish_again(old)
+    world.tell(f"the message of v1 is published again after v3; {heard} pods receive it")
+    assert heard == len(world.pods)
+    for reader in world.readers:
+        until(lambda: reader.stats()["stale_rejected"] > before[reader.name], f"{reader.name} rejects v1")
+        lines, _ = until(lambda: [line for line in reader.log_lines("STALE DATA REJECTED") if key in line],
+                         f"{reader.name} logs it")
+        world.tell(f"{reader.name}: {lines[-1]}")
+        reading = reader.get(key)
+        assert reading.version == 3 and reading.value == value_of(key, 3), reading
+        world.tell(f"{reader.name} still reads v{reading.version}")
+
+
+def racing_writers(world):
+    """ten writers race versions 1 to 10: only rising versions are accepted"""
+    key = "race"
+    pods = [world.writer, world.reader_1]
+    clients = [pods[n % 2].connect() for n in range(10)]
+    start = threading.Barrier(len(clients))
+    answers = {}
+
+    def write(version, client):
+        start.wait()
+        answers[version] = client.set(key, value_of(key, version), version=version)
+
+    # The highest versions get the connections that were opened first: nothing favours the right order.
+    threads = [threading.Thread(target=write, args=(10 - n, client)) for n, client in enumerate(clients)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    results = {version: answer.result for version, answer in answers.items()}
+    accepted = sorted((answer.seq, version) for version, answer in answers.items() if answer.result == dcache.OK)
+    order = [version for _, version in accepted]
+    rejected = sorted(version for version, result in results.items() if result == dcache.STALE)
+    world.tell("ten connections on two pods; accepted in this order: " + " ".join(f"v{v}" for v in order))
+    world.tell("rejected as stale: " + (" ".join(f"v{v}" for v in rejected) or "none"))
+    assert len(order) + len(rejected) == 10, results
+    assert order == sorted(order) and order[-1] == 10, f"accepted {order}"
+    for pod in world.pods:
+        reading, waited = until(lambda: _at_least(pod, key, 10), f"{pod.name} at v10")
+        assert reading.value == value_of(key, 10), reading
+        assert waited <= BOUND_S, f"{pod.name} took {ms(waited)}"
+        world.tell(f"{pod.name} ends at v{reading.version}")
+
+
+def lost_message(world):
+    """cache-aside: one message is lost on the way, the link lives on"""
+    def lose(reader, key):
+        """v1 is cached there; the message of v3 is taken out on the way. Gives the moment of the answer."""
+        assert world.write(world.writer, key, 1).result == dcache.OK
+        until(lambda: _at_least(reader, key, 1), f"{reader.name} holds v1")
+        drop = reader.proxy.drop_next_message(lambda payload: value_of(key, 3) in payload)
+        assert world.write(world.writer, key, 3).result == dcache.OK
+        answered = time.monotonic()
+        assert drop.wait(), "the message of v3 never came to the proxy"
+        return answered
+
+    before = {reader.name: (reader.stats(), reader.proxy.fired["accepted"]) for reader in world.readers}
+
+    answered = lose(world.reader_1, "aside-strong")
+    begin = time.monotonic()
+    reading = world.reader_1.get("aside-strong", strong=True)
+    took = time.monotonic() - begin
+    assert reading.version == 3, reading
+    world.tell(f"reader-1 holds v1, the message of v3 is lost: a strong get returns v{reading.version} after "
+               f"{ms(took)}")
+
+    answered = lose(world.reader_2, "aside-plain")
+    first = world.reader_2.version("aside-plain")
+    _, waited = until(lambda: _at_least(world.reader_2, "aside-plain", 3), "reader-2 at v3")
+    elapsed = time.monotonic() - answered
+    stats = world.reader_2.stats()
+    world.tell(f"reader-2 holds v1, the message of v3 is lost: a plain get returns v{first} at once and v3 "
+               f"{ms(elapsed)} after the write (H is {ms(HEARTBEAT_S)}, D is {ms(BOUND_S)})")
+    assert elapsed <= BOUND_S, f"v3 came {ms(elapsed)} after the write"
+
+    for reader in world.readers:
+        counters, accepted = before[reader.name]
+        stats = reader.stats()
+        assert stats["gaps"] + stats["generations"] > counters["gaps"] + counters["generations"], "no gap was seen"
+        assert reader.proxy.fired["accepted"] == accepted, f"the link of {reader.name} did not live on"
+    world.tell("both links lived on: no connection was made again")
+
+
+def partition(world):
+    """a stalled link: reads are refused after D, and right again once it heals"""
+    key, reader, before = "partition", world.reader_2, world.reader_2.stats()
+    assert world.write(world.writer, key, 1).result == dcache.OK
+    until(lambda: _at_least(reader, key, 1), "reader-2 holds v1")
+
+    reader.proxy.stall()
+    stalled = time.monotonic()
+    acknowledged = []  # moment of the answer of v2, v3, v4
+    for version in (2, 3, 4):
+        assert world.write(world.writer, key, version).result == dcache.OK
+        acknowledged.append(time.monotonic())
+    world.tell("the link of reader-2 is stalled: no error, no end of file; v2, v3 and v4 are written meanwhile")
+
+    served, refused = _read_until_refused_for(reader, key, 0.3, acknowledged[0])
+    assert served and refused > 5, f"{len(served)} served, {refused} refused"
+    assert {reading.version for reading, _, _ in served} == {1}
+    oldest_proof = max(age for _, age, _ in served)
+    oldest_version = max(age for _, _, age in served)
+    world.tell(f"reader-2 served v1 {len(served)} times, then refused {refused} times; the oldest proof was "
+               f"{ms(oldest_proof)} old, v1 outdated for {ms(oldest_version)} (D is {ms(BOUND_S)})")
+    assert oldest_proof <= BOUND_S and oldest_version <= BOUND_S, "a read was older than D"
+    world.tell("dcachectl inspect on reader-2:")
+    for line in reader.ctl("--timeout", "300ms", "inspect", key).split("\n"):
+        world.tell("    " + line)
+
+    assert time.monotonic() - stalled > BOUND_S
+    reader.proxy.resume()
+    reading, waited = until(lambda: _at_least(reader, key, 1), "reader-2 serves again", BOUND_S + 2)
+    assert reading.version == 4 and reading.value == value_of(key, 4), f"the first read after healing: {reading}"
+    world.tell(f"healed: the first answer of reader-2 is v{reading.version}, {ms(waited)} later")
+    assert reader.proxy.fired["stall"] > 0
+    assert reader.stats()["refused"] >= before["refused"] + refused
+
+
+SCENARIOS = [normal_updates, out_of_order, racing_writers, lost_message, partition]
+
+
+def _at_least(pod, key, version):
+    """The reading, if it is of that version or a newer one."""
+    reading = pod.get(key, timeout_ms=200)
+    return reading if reading.result == dcache.OK and reading.version >= version else None
+
+
+def _read_until_refused_for(reader, key, seconds, outdated):
+    """
+    Reads on until reads have been refused for so long. Gives what was served, as (reading, age of its proof, time
+    since `outdated`, when a newer version was acknowledged), and how many were refused.
+    """
+    served, refused, since = [], 0, None
+    for _ in itertools.takewhile(lambda _: since is None or time.monotonic() - since < seconds, itertools.count()):
+        reading = reader.get(key, timeout_ms=20)
+        now = time.monotonic()
+        assert now - outdated < BOUND_S + 5, "reads go on being served"
+        if reading.result == dcache.OK:
+            assert since is None, "served again while the link is stalled"
+            served.append((reading, boottime() - reading.as_of_ns / 1e9, now - outdated))
+        else:
+            assert reading.result == dcache.E_REFUSED, reading
+            refused += 1
+            since = since or now
+    return served, refused
