@@ -391,8 +391,9 @@ void core_view(const struct core *core, uint64_t now, struct slice key, struct c
 
 /*
  * Walks cached entries, then floors without a cached entry, in table order. *cursor starts at 0 and is 0 again
- * at the end. Calls `each` for at most `limit` keys that start with `prefix`, visiting at most 64 * limit
- * slots. Entries that move between two calls can be met twice or not at all.
+ * at the end. Calls `each` for keys that start with `prefix`, at most `limit` or the 21 of one bucket, whichever
+ * is more, visiting at most 64 * limit buckets: a page can be short or empty before the end. Entries that move
+ * between two calls can be met twice or not at all.
  */
 void core_versions(const struct core *core, uint64_t now, struct slice prefix, uint64_t *cursor, unsigned limit,
                    void (*each)(void *ctx, struct slice key, const struct core_view *view), void *ctx);

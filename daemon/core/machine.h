@@ -67,6 +67,7 @@ struct flight {
     /* The mark, placed when the request is sent. */
     uint32_t generation;
     uint64_t sent_at;
+    uint64_t highest;       /* core->highest at that moment */
     uint64_t overtaken_seq; /* highest seq of a message or own acknowledgement for the key since then */
     struct list waiters;
     struct slice key; /* points behind this struct */
@@ -117,6 +118,7 @@ struct heartbeat {
     uint64_t id, nonce;
     uint64_t started_at;
     uint64_t seq_read;
+    uint64_t highest; /* core->highest when it was started: less in meta means that the store lost writes */
     uint64_t due;    /* when the next one starts */
     bool wanted;     /* start one as soon as the spacing allows */
     bool counts;     /* it was started after the subscription was confirmed */
@@ -158,10 +160,11 @@ struct core {
     bool identity_ok;    /* the view was confirmed on this data connection and nothing has cast doubt on it since */
     bool epoch_ok;       /* meta is complete and stands on this run: writes can be committed */
     bool proposing;
-    bool propose_failed; /* no right to set an epoch: behave like a pod that may not write */
+    uint64_t propose_retry_at; /* until then behave like a pod that may not write: setting an epoch failed */
     uint64_t heard_at;   /* last answer on a data connection */
     uint64_t highest;    /* highest seq received or acknowledged in this epoch */
     uint64_t last;
+    uint64_t ahead;      /* highest seq seen in a fetch or an own acknowledgement: can be ahead of `last` */
     uint64_t run_first, run_last; /* unbroken run of messages received while starting; 0: none */
     uint32_t generation;
     uint32_t epoch_first_generation; /* entries of older ones belong to another epoch: absent */
@@ -182,6 +185,7 @@ struct core {
     size_t index_mask; /* of both */
     uint64_t next_id;
     struct list queued_reads, queued_writes, sent;
+    struct list in_doubt; /* writes whose link was lost before their answer: told at their deadline */
     unsigned reads_in_flight, writes_in_flight;
     struct list barrier; /* strong reads waiting for a heartbeat */
     struct timers timers;
@@ -191,6 +195,7 @@ struct core {
 
     struct list garbage; /* requests whose memory is freed at the next step, because effects point into it */
 
+    struct core_effect nobody; /* takes the fields of an answer that nobody waits for */
     struct core_effect *effects;
     size_t effects_count, effects_taken, effects_capacity;
     bool watching;
@@ -216,7 +221,8 @@ void proof_forget(struct core *core, const char *why); /* drops everything cache
 void proof_settle(struct core *core);                  /* starts what is due; says READY and NOT_READY */
 uint64_t proof_next_deadline(const struct core *core);
 bool proof_lease_holds(const struct core *core);
-bool proof_meta_matches(const struct core *core, const struct meta *meta);
+/* `highest`: core->highest when the request was sent that brought this meta. */
+bool proof_meta_matches(const struct core *core, const struct meta *meta, uint64_t highest);
 uint64_t proof_generation_as_of(const struct core *core, uint32_t generation);
 enum core_reason proof_reason(const struct core *core); /* why Redis cannot be asked now; NONE if it can */
 bool proof_may_wait(const struct core *core);           /* Redis was heard of within D: worth waiting for */

@@ -1,0 +1,526 @@
+/*
+ * Writes.
+ *
+ * Happy path: queued, sent with the epoch and run of the view, answered by the script. An accepted write is an
+ * acknowledgement: it raises the floor, and enters the cache if its message has not been dealt with already.
+ * Nothing is cached and no floor raised before the answer.
+ *
+ * Failure modes.
+ *   Not sent at its deadline       dropped, and said so: nothing was done.
+ *   The epoch was another one      nothing was executed; meta is read again and the write sent anew.
+ *   The link is lost, or no answer indeterminate, said only when the deadline has passed: the script refuses to
+ *                                  execute after it, so a retry cannot race its first attempt.
+ *   A reader pod                   its set passes the StaleDetector and stays in its own cache.
+ *
+ * Before the first write of a client the right to write is proven: a tombstone for a key of the daemon's own goes
+ * through the real script, and its message has to come back on the subscription.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "daemon/core/machine.h"
+
+#define PROBE_TIMEOUT_NS (2000 * NS_PER_MS) /* picked */
+#define PROBE_RETRY_NS (1000 * NS_PER_MS)   /* picked */
+#define PROBE_TTL_MS 60000
+
+static struct core_effect *done_push(struct core *core, const struct write_request *write, enum write_outcome outcome)
+{
+    struct core_effect *effect = effect_push(core, FX_WRITE_DONE);
+
+    effect->write_done.token = write->token;
+    effect->write_done.outcome = outcome;
+    switch (outcome) {
+    case WRITE_ACCEPTED:
+        core->counters.writes_accepted++;
+        break;
+    case WRITE_STALE:
+        core->counters.writes_stale++;
+        break;
+    case WRITE_DUPLICATE:
+        core->counters.writes_duplicate++;
+        break;
+    case WRITE_CONFLICT:
+        core->counters.writes_conflict++;
+        break;
+    case WRITE_LOCAL:
+        core->counters.writes_local++;
+        break;
+    case WRITE_REFUSED:
+        core->counters.writes_refused++;
+        break;
+    case WRITE_INDETERMINATE:
+        core->counters.writes_indeterminate++;
+        break;
+    case WRITE_ERROR:
+        core->counters.writes_failed++;
+        break;
+    }
+    return effect;
+}
+
+static void refuse(struct core *core, const struct write_request *write, enum core_reason reason, struct slice text)
+{
+    struct core_effect *effect = done_push(core, write, WRITE_REFUSED);
+
+    effect->write_done.reason = reason;
+    effect->write_done.text = text;
+}
+
+/* ---- a reader pod's own sets ---------------------------------------------------------------------------------- */
+
+static enum write_outcome local_verdict(struct core *core, const struct write_request *write, uint64_t *ret_current)
+{
+    struct floor floor = {0};
+    uint64_t hash;
+    struct entry *entry = apply_find(core, write->key, &hash);
+
+    stale_detector_find(core->floors, write->key, &floor);
+    *ret_current = floor.version;
+    if (entry && entry->version >= floor.version)
+        *ret_current = entry->version;
+    core->counters.version_checks++;
+    if (write->version > *ret_current) {
+        core->counters.accepted++;
+        return WRITE_LOCAL;
+    }
+    if (write->version < *ret_current) {
+        core->counters.stale_rejected++;
+        return WRITE_STALE;
+    }
+    core->counters.duplicates++;
+    bool same = entry && entry->version == write->version && !(entry->flags & (ENTRY_TOMBSTONE | ENTRY_REPLACED)) &&
+                slice_equal(entry_value(entry), write->value);
+    return same ? WRITE_DUPLICATE : WRITE_CONFLICT;
+}
+
+static void set_local(struct core *core, const struct write_request *write)
+{
+    uint64_t current;
+    enum write_outcome outcome = local_verdict(core, write, &current);
+    struct core_effect *effect;
+
+    if (outcome == WRITE_LOCAL) {
+        struct record record = {
+            .kind = RECORD_VALUE,
+            .version = write->version,
+            .source = slice_text(core->config.source),
+            .value = write->value,
+        };
+        struct apply_how how = {
+            .origin = "local",
+            .generation = core->generation,
+            .expires_at = write->ttl_ms == 0 ? 0 : core->now + write->ttl_ms * NS_PER_MS,
+        };
+        struct apply_result result;
+        if (!apply_insert(core, write->key, &record, &how, true, &result)) {
+            /* Rejected by the hook: the older copy goes all the same. */
+            apply_hint(core, write->key, UINT64_MAX);
+        } else if (core->watching) {
+            struct core_effect *note = note_push(core, NOTE_LOCAL);
+            if (note) {
+                note->note.key = write->key;
+                note->note.version = write->version;
+                note->note.source = record.source;
+                note->note.origin = "local";
+            }
+        }
+        current = write->version;
+    } else if (outcome == WRITE_STALE) {
+        struct core_effect *note = note_push(core, NOTE_REJECTED);
+        if (note) {
+            note->note.key = write->key;
+            note->note.version = write->version;
+            note->note.current_version = current;
+            note->note.source = slice_text(core->config.source);
+            note->note.origin = "local";
+        }
+    }
+    effect = done_push(core, write, outcome);
+    effect->write_done.version = current;
+    effect->write_done.epoch = core->view.meta.epoch;
+}
+
+/* ---- committed writes ----------------------------------------------------------------------------------------- */
+
+static struct pending_write *pending_new(const struct write_request *write)
+{
+    size_t bytes = sizeof(struct pending_write) + write->key.len + write->value.len;
+    struct pending_write *pending = malloc(bytes);
+
+    if (!pending)
+        return NULL;
+    memset(pending, 0, sizeof(*pending));
+    pending->write = *write;
+    pending->bytes = bytes;
+    if (write->key.len > 0)
+        memcpy(pending->data, write->key.data, write->key.len);
+    if (write->value.len > 0)
+        memcpy(pending->data + write->key.len, write->value.data, write->value.len);
+    pending->write.key = slice_of(pending->data, write->key.len);
+    pending->write.value = slice_of(pending->data + write->key.len, write->value.len);
+    return pending;
+}
+
+void write_start(struct core *core, const struct write_request *write)
+{
+    const struct core_config *config = &core->config;
+
+    core->counters.writes++;
+    if (!config->may_write) {
+        if (write->op == OP_SET && write->version > 0)
+            set_local(core, write);
+        else
+            refuse(core, write, REASON_READER, slice_of(NULL, 0));
+        return;
+    }
+    size_t bytes = write->key.len + write->value.len + sizeof(struct pending_write);
+    struct pending_write *pending = NULL;
+    if (core->waiting < config->max_waiting && core->pending_bytes + bytes <= config->pending_bytes)
+        pending = pending_new(write);
+    if (!pending) {
+        refuse(core, write, REASON_BUSY, slice_of(NULL, 0));
+        return;
+    }
+    core->pending_bytes += pending->bytes;
+    request_add(core, &pending->request, REQUEST_WRITE);
+    call_arm(core, &pending->call, CALL_WRITE, write->deadline);
+}
+
+bool write_ready(const struct core *core, const struct pending_write *pending)
+{
+    if (!core->epoch_ok)
+        return false;
+    return pending->probe || !core->config.probe || core->probe.state == PROBE_OK;
+}
+
+void write_send(struct core *core, struct pending_write *pending)
+{
+    struct core_effect *effect = effect_push(core, FX_WRITE);
+
+    pending->sent_at = core->now;
+    pending->epoch = core->view.meta.epoch;
+    pending->generation = core->generation;
+    effect->write.id = pending->request.id;
+    effect->write.epoch = core->view.meta.epoch;
+    effect->write.run = core->view.run;
+    effect->write.deadline_store_us = proof_store_deadline_us(core, pending->write.deadline);
+    effect->write.request = &pending->write;
+}
+
+static void pending_forget(struct core *core, struct pending_write *pending)
+{
+    call_disarm(core, &pending->call);
+    core->pending_bytes -= pending->bytes;
+    request_forget(core, &pending->request);
+}
+
+static void probe_failed(struct core *core, const char *what, struct slice text);
+
+/* The client gets its answer; the memory goes. */
+static struct core_effect *pending_done(struct core *core, struct pending_write *pending, enum write_outcome outcome)
+{
+    pending_forget(core, pending);
+    if (pending->answered || pending->probe)
+        return &core->nobody;
+    return done_push(core, &pending->write, outcome);
+}
+
+void write_expired(struct core *core, struct pending_write *pending)
+{
+    if (pending->probe)
+        probe_failed(core, "the probe of the write path was not answered in time", slice_of(NULL, 0));
+    if (!pending->request.sent && pending->sent_at == 0) {
+        enum core_reason reason = proof_reason(core);
+        if (reason == REASON_NONE && !core->epoch_ok)
+            reason = REASON_NO_EPOCH;
+        else if (reason == REASON_NONE && !write_ready(core, pending))
+            reason = REASON_PROBE;
+        struct core_effect *effect = pending_done(core, pending, WRITE_REFUSED);
+        effect->write_done.reason = reason == REASON_NONE ? REASON_TIMEOUT : reason;
+        if (reason == REASON_PROBE)
+            effect->write_done.text = slice_text(core->probe.text);
+        return;
+    }
+    if (!pending->request.sent) {
+        /* The link that carried it is gone: no answer can come any more. */
+        pending_done(core, pending, WRITE_INDETERMINATE);
+        return;
+    }
+    /* The answer can still come, and what Redis was given has to stay valid until then. */
+    call_disarm(core, &pending->call);
+    if (!pending->probe && !pending->answered)
+        done_push(core, &pending->write, WRITE_INDETERMINATE);
+    pending->answered = true;
+}
+
+/* The link is lost with the write on it. Whoever waits is told at the deadline. */
+void write_link_down(struct core *core, struct pending_write *pending)
+{
+    if (pending->answered) {
+        pending_forget(core, pending);
+        return;
+    }
+    pending->request.sent = false;
+    core->writes_in_flight--;
+    list_remove(&pending->request.queue);
+    list_append(&core->in_doubt, &pending->request.queue);
+}
+
+static void write_requeue(struct core *core, struct pending_write *pending)
+{
+    if (pending->answered) {
+        pending_forget(core, pending);
+        return;
+    }
+    pending->request.sent = false;
+    pending->sent_at = 0;
+    core->writes_in_flight--;
+    list_remove(&pending->request.queue);
+    list_append(&core->queued_writes, &pending->request.queue);
+}
+
+/* The acknowledgement of a record that is now stored. */
+static void acknowledge(struct core *core, struct pending_write *pending, const struct core_event *event)
+{
+    const struct write_request *write = &pending->write;
+    uint64_t seq = event->written.seq;
+    struct apply_result result;
+
+    if (!epoch_equal(&pending->epoch, &core->view.meta.epoch) || pending->generation < core->epoch_first_generation)
+        return;
+    flight_note(core, write->key, seq);
+    if (seq > core->highest)
+        core->highest = seq;
+    if (seq > core->ahead)
+        core->ahead = seq;
+    if (seq <= core->last) {
+        /* Its message has been dealt with already, and perhaps a newer one of the key. */
+        apply_hint(core, write->key, seq);
+        return;
+    }
+    struct record record = {
+        .kind = write->op == OP_DELETE ? RECORD_TOMBSTONE : RECORD_VALUE,
+        .version = event->written.version,
+        .seq = seq,
+        .timestamp_ns = event->written.timestamp_ns,
+        .source = slice_text(core->config.source),
+        .value = write->op == OP_DELETE ? slice_of(NULL, 0) : write->value,
+    };
+    struct apply_how how = {
+        .origin = "write",
+        .generation = pending->generation,
+        /* It was committed after it was sent. */
+        .expires_at = write->ttl_ms == 0 ? 0 : pending->sent_at + write->ttl_ms * NS_PER_MS,
+        /* What an earlier attempt stored may have another life and source. */
+        .insert = event->written.result == SCRIPT_ACCEPTED,
+    };
+    apply_record(core, write->key, &record, &how, &result);
+}
+
+static void probe_written(struct core *core, const struct core_event *event)
+{
+    if (event->written.status == REPLY_OK &&
+        (event->written.result == SCRIPT_ACCEPTED || event->written.result == SCRIPT_DUPLICATE))
+        core->probe.written = true;
+    else if (event->written.status == REPLY_OK)
+        probe_failed(core, "the store did not take the probe of the write path", slice_of(NULL, 0));
+    else
+        probe_failed(core, "no right to write", event->written.text);
+}
+
+static void write_answered(struct core *core, struct pending_write *pending, const struct core_event *event)
+{
+    struct core_effect *effect;
+    enum write_outcome outcome = WRITE_ERROR;
+    const char *text = "";
+
+    switch (event->written.result) {
+    case SCRIPT_ACCEPTED:
+        outcome = WRITE_ACCEPTED;
+        acknowledge(core, pending, event);
+        break;
+    case SCRIPT_DUPLICATE:
+        outcome = WRITE_DUPLICATE;
+        acknowledge(core, pending, event);
+        break;
+    case SCRIPT_CLEARED:
+        outcome = WRITE_ACCEPTED;
+        if (epoch_equal(&pending->epoch, &core->view.meta.epoch)) {
+            proof_forget(core, "this pod cleared the store");
+            core->view.meta.epoch = event->written.epoch;
+            core->view.meta.cleared = event->written.seq;
+            core->highest = event->written.seq;
+            core->counters.epochs++;
+            proof_doubt(core);
+        }
+        break;
+    case SCRIPT_STALE:
+        outcome = WRITE_STALE;
+        break;
+    case SCRIPT_CONFLICT:
+        outcome = WRITE_CONFLICT;
+        break;
+    case SCRIPT_INDETERMINATE:
+        outcome = WRITE_INDETERMINATE;
+        break;
+    case SCRIPT_WRONG_EPOCH:
+        proof_doubt(core);
+        write_requeue(core, pending);
+        return;
+    case SCRIPT_EXPIRED:
+        effect = pending_done(core, pending, WRITE_REFUSED);
+        effect->write_done.reason = REASON_TIMEOUT;
+        return;
+    case SCRIPT_CORRUPT:
+        text = "the stored record is unreadable and stays as it is; delete it in Redis";
+        break;
+    case SCRIPT_EXHAUSTED:
+        text = "no version above the stored one is left";
+        break;
+    }
+    effect = pending_done(core, pending, outcome);
+    effect->write_done.version = event->written.version;
+    effect->write_done.seq = event->written.seq;
+    effect->write_done.epoch = event->written.result == SCRIPT_CLEARED ? event->written.epoch : pending->epoch;
+    effect->write_done.text = slice_text(text);
+}
+
+void write_written(struct core *core, const struct core_event *event)
+{
+    struct request *request = request_find(core, event->written.id);
+    struct pending_write *pending = (struct pending_write *)(void *)request;
+
+    core->heard_at = core->now;
+    if (!request || request->kind != REQUEST_WRITE)
+        return;
+    if (pending->probe)
+        probe_written(core, event);
+    switch (event->written.status) {
+    case REPLY_OK:
+        write_answered(core, pending, event);
+        break;
+    case REPLY_NOT_SENT:
+        write_requeue(core, pending);
+        break;
+    case REPLY_DEFINITE:
+        pending_done(core, pending, WRITE_ERROR)->write_done.text = event->written.text;
+        break;
+    case REPLY_UNKNOWN:
+        /* It has been executed as far as it ever will be, so there is nothing to wait for. */
+        pending_done(core, pending, WRITE_INDETERMINATE)->write_done.text = event->written.text;
+        break;
+    }
+}
+
+/* ---- the probe -------------------------------------------------------------------------------------------------- */
+
+static void probe_note(struct core *core)
+{
+    struct core_effect *note = note_push(core, NOTE_WRITES);
+
+    if (note)
+        note->note.text = core->probe.text;
+}
+
+static void probe_failed(struct core *core, const char *what, struct slice text)
+{
+    struct probe *probe = &core->probe;
+    char before[sizeof(probe->text)];
+
+    memcpy(before, probe->text, sizeof(before));
+    probe->state = PROBE_FAILED;
+    probe->retry_at = core->now + PROBE_RETRY_NS;
+    snprintf(probe->text, sizeof(probe->text), "%s%s%.*s", what, text.len > 0 ? ": " : "",
+             (int)(text.len < 160 ? text.len : 160), (const char *)text.data);
+    if (strcmp(before, probe->text) != 0)
+        probe_note(core);
+}
+
+static void probe_check(struct core *core)
+{
+    struct probe *probe = &core->probe;
+
+    if (probe->state != PROBE_SENT || !probe->readable || (core->config.may_write && !(probe->written && probe->heard)))
+        return;
+    probe->state = PROBE_OK;
+    probe->text[0] = '\0';
+    probe_note(core);
+}
+
+void probe_heard(struct core *core, const struct message *message)
+{
+    struct probe *probe = &core->probe;
+
+    if (probe->state == PROBE_SENT && memcmp(message->record.write_id, probe->write_id, WRITE_ID_BYTES) == 0)
+        probe->heard = true;
+    probe_check(core);
+}
+
+void probe_inspected(struct core *core, bool ok, struct slice text)
+{
+    if (core->probe.state != PROBE_SENT)
+        return;
+    if (!ok) {
+        probe_failed(core, "no right to read the store", text);
+        return;
+    }
+    core->probe.readable = true;
+    probe_check(core);
+}
+
+/* Unlike those of clients it needs no randomness: pod, moment and epoch tell it from every other. */
+static void probe_identify(struct core *core)
+{
+    struct probe *probe = &core->probe;
+    uint64_t mix = table_hash(core->table, slice_text(core->view.meta.epoch.text)) ^
+                   table_hash(core->table, slice_text(core->config.source));
+
+    memcpy(probe->write_id, &core->now, sizeof(core->now));
+    memcpy(probe->write_id + sizeof(core->now), &mix, sizeof(mix));
+    snprintf(probe->key, sizeof(probe->key), CORE_RESERVED_PREFIX "probe:%s", core->config.source);
+}
+
+static void probe_start(struct core *core)
+{
+    struct probe *probe = &core->probe;
+    struct write_request write = {
+        .op = OP_DELETE,
+        .ttl_ms = PROBE_TTL_MS,
+        .deadline = core->now + PROBE_TIMEOUT_NS,
+    };
+
+    probe->readable = probe->written = probe->heard = false;
+    probe->state = PROBE_SENT;
+    probe_identify(core);
+    write.key = slice_text(probe->key);
+    memcpy(write.write_id, probe->write_id, sizeof(write.write_id));
+    inspect_start(core, 0, write.key, write.deadline, true);
+    if (!core->config.may_write)
+        return;
+    struct pending_write *pending = pending_new(&write);
+    if (!pending) {
+        probe_failed(core, "out of memory", slice_of(NULL, 0));
+        return;
+    }
+    pending->probe = true;
+    core->pending_bytes += pending->bytes;
+    request_add(core, &pending->request, REQUEST_WRITE);
+    /* Ahead of the writes of clients, which wait for it. */
+    list_remove(&pending->request.queue);
+    list_append(core->queued_writes.next, &pending->request.queue);
+    call_arm(core, &pending->call, CALL_WRITE, write.deadline);
+}
+
+void probe_settle(struct core *core)
+{
+    struct probe *probe = &core->probe;
+
+    probe_check(core);
+    if (!core->config.probe || core->subscription != SUBSCRIPTION_CURRENT || !core->identity_ok)
+        return;
+    if (core->config.may_write && !core->epoch_ok)
+        return;
+    if (probe->state == PROBE_WANTED || (probe->state == PROBE_FAILED && core->now >= probe->retry_at))
+        probe_start(core);
+}
