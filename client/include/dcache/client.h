@@ -28,6 +28,11 @@
 extern "C" {
 #endif
 
+/* Visible to others whatever the library is compiled with. */
+#ifdef __GNUC__
+#pragma GCC visibility push(default)
+#endif
+
 #define DCACHE_DEFAULT_SOCKET "/run/dcached/dcached.sock"
 
 typedef struct dcache dcache;
@@ -197,6 +202,10 @@ short dcache_events(const dcache *cache);
 int dcache_timeout_ms(const dcache *cache);
 /* Does what can be done without blocking; runs callbacks, from which every call but dcache_close is allowed. */
 dcache_result dcache_process(dcache *cache);
+
+#ifdef __GNUC__
+#pragma GCC visibility pop
+#endif
 
 #ifdef __cplusplus
 }

@@ -1,0 +1,564 @@
+/*
+ * The connection.
+ *
+ * The happy path: a request is queued, link_advance connects, sends hello and the request behind it in one
+ * piece; link_receive finds both answers; the request is done. Later requests find LINK_READY.
+ *
+ * Requests that write, and long ones, are held back until hello was answered: nothing is ever written through
+ * a daemon of another protocol, and a write to a daemon that hangs from the start is definitely not done.
+ *
+ * What can go wrong:
+ *   - No daemon: the attempt fails, all queued requests fail as unreachable, later ones wait for the backoff.
+ *   - A daemon that does not accept: the backlog fills, connect says EAGAIN; asked again until the deadline.
+ *   - The connection breaks: reads that were sent are sent once more on the next one; writes that were sent go
+ *     to `lost` and are indeterminate at their deadline; what was not sent stays queued.
+ *   - The peer talks nonsense: the connection is closed, everything that waits fails as a protocol error.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "client/handle.h"
+
+#define HELLO_ID           0
+#define SEND_BATCH         ((size_t)64 << 10) /* packed at one go before the kernel is asked; picked */
+#define BATCH_MAX          64
+#define RECEIVES_AT_ONCE   16                 /* a flooding peer gets this much of one call; picked */
+#define HELLO_REPEATS_MAX  3
+
+/* ---- requests on lists ------------------------------------------------------------------------------------ */
+
+static void deadline_note(dcache *cache, uint64_t deadline_ns)
+{
+    if (deadline_ns < cache->next_deadline_ns)
+        cache->next_deadline_ns = deadline_ns;
+}
+
+int request_submit(dcache *cache, struct request *request)
+{
+    int r = request_table_add(&cache->table, request);
+
+    if (r < 0)
+        return r;
+    request_list_append(&cache->queue, request);
+    deadline_note(cache, request->deadline_ns);
+    return 0;
+}
+
+void request_resubmit(dcache *cache, struct request *request)
+{
+    request_list_remove(request);
+    buffer_clear(&request->answer);
+    request->failed = false;
+    request_list_prepend(&cache->queue, request);
+    deadline_note(cache, request->deadline_ns);
+}
+
+void request_withdraw(dcache *cache, struct request *request)
+{
+    request_list_remove(request);
+    request_table_remove(&cache->table, request);
+}
+
+static void request_finish(dcache *cache, struct request *request)
+{
+    request_list_remove(request);
+    if (request->async)
+        request_list_append(&cache->done, request);
+}
+
+void request_fail(dcache *cache, struct request *request, dcache_result result, const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    vsnprintf(request->text, sizeof request->text, format, args);
+    va_end(args);
+    request->failed = true;
+    request->result = result;
+    request_finish(cache, request);
+}
+
+static void queue_fail_all(dcache *cache, dcache_result result, const char *text)
+{
+    struct request *request = cache->queue.first, *next;
+
+    for (; request; request = next) {
+        next = request->next;
+        if (request->kind != REQUEST_WATCH)
+            request_fail(cache, request, result, "%s", text);
+    }
+}
+
+/* ---- states ----------------------------------------------------------------------------------------------- */
+
+/* xorshift64*: jitter needs no secrecy. */
+static uint64_t link_random(dcache *cache)
+{
+    cache->random ^= cache->random >> 12;
+    cache->random ^= cache->random << 25;
+    cache->random ^= cache->random >> 27;
+    return cache->random * UINT64_C(2685821657736338717);
+}
+
+/* Half to all of the backoff, which doubles. */
+static void link_back_off(dcache *cache, uint64_t now_ns)
+{
+    struct link *link = &cache->link;
+    uint64_t backoff = link->backoff_ns ? link->backoff_ns : BACKOFF_MIN_NS;
+
+    link->retry_at_ns = now_ns + backoff / 2 + link_random(cache) % (backoff / 2 + 1);
+    link->backoff_ns = backoff * 2 < BACKOFF_MAX_NS ? backoff * 2 : BACKOFF_MAX_NS;
+}
+
+/* Every change of state is made here. */
+static void link_set_state(dcache *cache, enum link_state state, uint64_t now_ns)
+{
+    struct link *link = &cache->link;
+
+    switch (state) {
+    case LINK_DOWN:
+        stream_close(&link->stream);
+        link->hello_sent_ns = 0;
+        /* A connection that served is replaced at once; one that did not may never do. */
+        if (link->state != LINK_DOWN && link->useful) {
+            link->backoff_ns = 0;
+            link->retry_at_ns = now_ns;
+        } else {
+            link_back_off(cache, now_ns);
+        }
+        break;
+    case LINK_HELLO:
+        clock_map_reset(&link->clock);
+        link->useful = false;
+        link->hello_due = true;
+        link->hello_sent_ns = 0;
+        link->hello_repeats = 0;
+        link->max_message = MESSAGE_MAX_UNKNOWN;
+        link->max_in_flight = IN_FLIGHT_MAX;
+        break;
+    case LINK_READY:
+        break;
+    }
+    link->state = state;
+}
+
+/* What a lost connection means for a request that was sent on it. */
+static void request_lose(dcache *cache, struct request *request, bool may_repeat, dcache_result result,
+                         const char *text)
+{
+    request_list_remove(request);
+    buffer_clear(&request->answer);
+    if (request->kind == REQUEST_WATCH)
+        return; /* watch_interrupt queues it again */
+    if (request->writes) {
+        snprintf(request->text, sizeof request->text, "%s", text);
+        request_list_append(&cache->lost, request);
+    } else if (may_repeat && !request->repeated) {
+        request->repeated = true;
+        request_list_prepend(&cache->queue, request);
+    } else {
+        request_fail(cache, request, result, "%s", text);
+    }
+}
+
+static void link_lose(dcache *cache, bool may_repeat, dcache_result result, const char *text)
+{
+    if (cache->link.state == LINK_DOWN)
+        return;
+    link_set_state(cache, LINK_DOWN, clock_now_ns());
+    while (cache->sent.last) /* from the end, as repeated ones go to the front of the queue */
+        request_lose(cache, cache->sent.last, may_repeat, result, text);
+    if (!may_repeat)
+        queue_fail_all(cache, result, text);
+    watch_interrupt(cache);
+}
+
+static void link_lose_broken(dcache *cache, int error)
+{
+    char text[128];
+
+    if (error == ENOMEM) {
+        link_lose(cache, false, DCACHE_E_NOMEM, "out of memory");
+        return;
+    }
+    snprintf(text, sizeof text, "the connection to dcached was lost (%s)",
+             error ? strerror(error) : "closed by the daemon");
+    link_lose(cache, true, DCACHE_E_UNREACHABLE, text);
+}
+
+void link_protocol_error(dcache *cache, const char *what)
+{
+    char text[384];
+
+    snprintf(text, sizeof text, "the peer at %.107s does not speak this protocol: %s", cache->socket, what);
+    link_lose(cache, false, DCACHE_E_PROTOCOL, text);
+}
+
+void link_close(dcache *cache)
+{
+    stream_close(&cache->link.stream);
+    cache->link.state = LINK_DOWN;
+}
+
+void link_refresh_clock(dcache *cache)
+{
+    if (cache->link.state != LINK_DOWN && !cache->link.hello_sent_ns)
+        cache->link.hello_due = true;
+}
+
+/* ---- connecting ------------------------------------------------------------------------------------------- */
+
+static void link_connect(dcache *cache, uint64_t now_ns)
+{
+    struct link *link = &cache->link;
+    char text[192];
+    int r = stream_connect(&link->stream, cache->socket, MESSAGE_MAX_UNKNOWN);
+
+    link->backlog_full = r == STREAM_AGAIN;
+    if (r == STREAM_OK) {
+        link_set_state(cache, LINK_HELLO, now_ns);
+        return;
+    }
+    if (r == STREAM_AGAIN) {
+        link->retry_at_ns = now_ns + BACKLOG_RETRY_NS;
+        return;
+    }
+    link_back_off(cache, now_ns);
+    if (r == -EACCES || r == -EPERM) {
+        snprintf(text, sizeof text, "no permission to connect to %s: the user needs to be in the socket's group",
+                 cache->socket);
+        queue_fail_all(cache, DCACHE_E_PERMISSION, text);
+        return;
+    }
+    snprintf(text, sizeof text, "no daemon at %s (%s): is dcached running?", cache->socket, strerror(-r));
+    queue_fail_all(cache, DCACHE_E_UNREACHABLE, text);
+}
+
+/* ---- sending ---------------------------------------------------------------------------------------------- */
+
+/* May the first of the queue go out now? */
+static bool link_may_send(const dcache *cache)
+{
+    const struct request *request = cache->queue.first;
+
+    if (!request || cache->link.state == LINK_DOWN || cache->sent.count >= cache->link.max_in_flight)
+        return false;
+    return cache->link.state == LINK_READY || !request->writes;
+}
+
+/* What was packed into an empty `out` at one go. */
+struct batch {
+    size_t hello_end; /* 0: hello is not part of it */
+    unsigned count;
+    struct request *requests[BATCH_MAX];
+    size_t starts[BATCH_MAX];
+};
+
+static void batch_pack_hello(dcache *cache, struct batch *batch, uint64_t now_ns)
+{
+    struct link *link = &cache->link;
+
+    if (!link->hello_due)
+        return;
+    proto_pack_hello(&link->stream.out, HELLO_ID, cache->name);
+    batch->hello_end = link->stream.out.len;
+    link->hello_due = false;
+    link->hello_sent_ns = now_ns;
+}
+
+/* A request that cannot be packed, or that no daemon would take, fails here. */
+static void batch_pack(dcache *cache, struct batch *batch, uint64_t now_ns)
+{
+    struct link *link = &cache->link;
+    struct buffer *out = &link->stream.out;
+
+    *batch = (struct batch){0};
+    batch_pack_hello(cache, batch, now_ns);
+    while (batch->count < BATCH_MAX && out->len < SEND_BATCH && link_may_send(cache)) {
+        struct request *request = cache->queue.first;
+        size_t start = out->len, len;
+
+        request_pack(request, out, now_ns);
+        len = out->len - start;
+        if (!out->failed && len <= link->max_message && (link->state == LINK_READY || len <= MESSAGE_EARLY)) {
+            request_list_remove(request);
+            request_list_append(&cache->sent, request);
+            batch->requests[batch->count] = request;
+            batch->starts[batch->count++] = start;
+            continue;
+        }
+        if (!out->failed && len <= link->max_message) {
+            out->len = start;
+            return; /* waits for hello */
+        }
+        if (out->failed)
+            request_fail(cache, request, DCACHE_E_NOMEM, "out of memory");
+        else
+            request_fail(cache, request, DCACHE_E_TOO_LARGE,
+                         "the request takes %zu bytes, the daemon accepts at most %zu", len, link->max_message);
+        out->failed = false;
+        out->len = start;
+    }
+}
+
+/*
+ * Requests no byte of which went out return to the queue: they can still be given up without a doubt, and are
+ * packed again with the time they have left by then. `out` keeps at most the rest of one frame.
+ */
+static void batch_take_back(dcache *cache, struct batch *batch, size_t sent)
+{
+    while (batch->count > 0 && batch->starts[batch->count - 1] >= sent) {
+        size_t start = batch->starts[--batch->count];
+
+        if (batch->hello_end == 0 || start >= batch->hello_end)
+            cache->link.stream.out.len = start - sent;
+        request_list_remove(batch->requests[batch->count]);
+        request_list_prepend(&cache->queue, batch->requests[batch->count]);
+    }
+}
+
+/* Whatever the daemon still had to say before it went is read first. */
+static void link_send_failed(dcache *cache, int error, uint64_t now_ns)
+{
+    link_receive(cache, now_ns);
+    link_lose_broken(cache, error);
+}
+
+static void link_send(dcache *cache, uint64_t now_ns)
+{
+    struct stream *stream = &cache->link.stream;
+    struct batch batch;
+    size_t sent;
+    int r;
+
+    do {
+        if (stream->out.len > 0) {
+            r = stream_send(stream, &sent);
+            if (r < 0)
+                link_send_failed(cache, -r, now_ns);
+            if (r < 0 || stream->out.len > 0)
+                return;
+        }
+        batch_pack(cache, &batch, now_ns);
+        if (stream->out.len == 0)
+            return;
+        r = stream_send(stream, &sent);
+        batch_take_back(cache, &batch, sent);
+        if (r < 0) {
+            link_send_failed(cache, -r, now_ns);
+            return;
+        }
+    } while (stream->out.len == 0);
+}
+
+static bool link_wanted(const dcache *cache)
+{
+    return cache->queue.count > 0;
+}
+
+void link_advance(dcache *cache, uint64_t now_ns)
+{
+    struct link *link = &cache->link;
+
+    if (link->state == LINK_DOWN && link_wanted(cache) && now_ns >= link->retry_at_ns)
+        link_connect(cache, now_ns);
+    if (link->state != LINK_DOWN && (link->stream.out.len > 0 || link->hello_due || link_may_send(cache)))
+        link_send(cache, now_ns);
+}
+
+/* ---- receiving -------------------------------------------------------------------------------------------- */
+
+/* hello takes long when the daemon is busy; the clock it gives is then as much too old. Asked again, it errs
+ * less. */
+static void link_improve_clock(dcache *cache, uint64_t round_trip_ns)
+{
+    struct link *link = &cache->link;
+
+    if (round_trip_ns <= link->bound_ns / 16 || link->hello_repeats >= HELLO_REPEATS_MAX)
+        return;
+    link->hello_repeats++;
+    link->hello_due = true;
+}
+
+static void link_refused_hello(dcache *cache, struct slice error)
+{
+    char text[192];
+    dcache_result result = answer_error(error, text, sizeof text);
+
+    if (result == DCACHE_E_PROTOCOL || result == DCACHE_E_INVALID)
+        link_protocol_error(cache, text);
+    else
+        link_lose(cache, false, result, text);
+}
+
+static void link_take_hello(dcache *cache, const struct rpc_frame *frame, uint64_t now_ns)
+{
+    struct link *link = &cache->link;
+    struct proto_hello hello;
+    uint64_t sent_ns = link->hello_sent_ns;
+    char text[128];
+    const char *wrong;
+
+    if (!sent_ns)
+        return;
+    if (!answer_is_good(frame)) {
+        link_refused_hello(cache, frame->error);
+        return;
+    }
+    wrong = proto_decode_hello_result(frame->result, &hello);
+    if (wrong) {
+        link_protocol_error(cache, wrong);
+        return;
+    }
+    if (hello.protocol != PROTO_VERSION) {
+        snprintf(text, sizeof text, "it speaks protocol %" PRIu64 ", this library %d: install versions that match",
+                 hello.protocol, PROTO_VERSION);
+        link_protocol_error(cache, text);
+        return;
+    }
+    link->hello_sent_ns = 0;
+    link->bound_ns = hello.bound_ns;
+    link->max_stale_ns = hello.max_stale_ns;
+    link->max_message = hello.max_message < MESSAGE_MAX ? (size_t)hello.max_message : MESSAGE_MAX;
+    link->max_in_flight = hello.max_in_flight && hello.max_in_flight < IN_FLIGHT_MAX ? (unsigned)hello.max_in_flight
+                                                                                     : IN_FLIGHT_MAX;
+    stream_set_max_frame(&link->stream, link->max_message + MESSAGE_SLACK);
+    clock_map_learn(&link->clock, sent_ns, hello.clock_ns);
+    link_improve_clock(cache, now_ns - sent_ns);
+    if (link->state == LINK_HELLO)
+        link_set_state(cache, LINK_READY, now_ns);
+}
+
+static void link_take_response(dcache *cache, struct slice bytes, const struct rpc_frame *frame, uint64_t now_ns)
+{
+    struct request *request;
+
+    if (frame->id == HELLO_ID) {
+        link_take_hello(cache, frame, now_ns);
+        return;
+    }
+    request = request_table_find(&cache->table, frame->id);
+    if (!request || request->list != &cache->sent)
+        return; /* given up, or never asked */
+    cache->link.useful = true;
+    request->clock = cache->link.clock;
+    buffer_append(&request->answer, bytes.data, bytes.len);
+    if (request->answer.failed) {
+        request_fail(cache, request, request->writes ? DCACHE_E_INDETERMINATE : DCACHE_E_NOMEM, "out of memory");
+        return;
+    }
+    request_finish(cache, request);
+}
+
+/* False: the connection is gone. */
+static bool link_take_frame(dcache *cache, struct slice bytes, uint64_t now_ns)
+{
+    struct rpc_frame frame;
+    const char *wrong = rpc_decode(bytes, &frame);
+
+    if (wrong)
+        link_protocol_error(cache, wrong);
+    else if (frame.type == RPC_RESPONSE)
+        link_take_response(cache, bytes, &frame, now_ns);
+    else if (frame.type == RPC_NOTIFICATION)
+        watch_receive(cache, frame.method, frame.params);
+    else
+        link_protocol_error(cache, "it sends requests");
+    return cache->link.state != LINK_DOWN;
+}
+
+void link_receive(dcache *cache, uint64_t now_ns)
+{
+    struct stream *stream = &cache->link.stream;
+    struct slice frame;
+    const char *why = NULL;
+
+    for (int i = 0; i < RECEIVES_AT_ONCE && cache->link.state != LINK_DOWN; i++) {
+        int r = stream_receive(stream);
+
+        if (r == STREAM_AGAIN)
+            return;
+        if (r == STREAM_CLOSED || r < 0) {
+            link_lose_broken(cache, -r * (r < 0));
+            return;
+        }
+        while ((r = stream_next(stream, &frame, &why)) == STREAM_FRAME)
+            if (!link_take_frame(cache, frame, now_ns))
+                return;
+        if (r == STREAM_MALFORMED) {
+            link_protocol_error(cache, why);
+            return;
+        }
+        if (stream->in.len < stream->in.capacity)
+            return; /* less came than fits: there is no more */
+    }
+}
+
+/* ---- deadlines -------------------------------------------------------------------------------------------- */
+
+static void request_expire(dcache *cache, struct request *request)
+{
+    const struct link *link = &cache->link;
+    char text[sizeof request->text];
+
+    if (request->list == &cache->lost) {
+        memcpy(text, request->text, sizeof text);
+        request_fail(cache, request, DCACHE_E_INDETERMINATE,
+                     "%.100s before the answer came: the write may or may not have been done", text);
+    } else if (request->list == &cache->sent) {
+        if (request->writes)
+            request_fail(cache, request, DCACHE_E_INDETERMINATE,
+                         "no answer within %u ms: the write may or may not have been done", request->timeout_ms);
+        else
+            request_fail(cache, request, DCACHE_E_TIMEOUT, "no answer from dcached within %u ms",
+                         request->timeout_ms);
+    } else if (link->state != LINK_DOWN || link->backlog_full) {
+        request_fail(cache, request, DCACHE_E_TIMEOUT,
+                     "dcached did not take the request within %u ms; nothing was done", request->timeout_ms);
+    } else {
+        request_fail(cache, request, DCACHE_E_UNREACHABLE,
+                     "no connection to %s within %u ms: is dcached running?", cache->socket, request->timeout_ms);
+    }
+}
+
+void link_expire(dcache *cache, uint64_t now_ns)
+{
+    struct request_list *lists[] = {&cache->lost, &cache->sent, &cache->queue};
+
+    if (now_ns < cache->next_deadline_ns)
+        return;
+    cache->next_deadline_ns = UINT64_MAX;
+    for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) {
+        struct request *request = lists[i]->first, *next;
+
+        for (; request; request = next) {
+            next = request->next;
+            if (request->deadline_ns <= now_ns)
+                request_expire(cache, request);
+            else
+                deadline_note(cache, request->deadline_ns);
+        }
+    }
+}
+
+uint64_t link_wanted_at(const dcache *cache, uint64_t now_ns)
+{
+    const struct link *link = &cache->link;
+    uint64_t at = cache->next_deadline_ns;
+
+    if (link->state == LINK_DOWN && link_wanted(cache) && link->retry_at_ns < at)
+        at = link->retry_at_ns;
+    return at < now_ns ? now_ns : at;
+}
+
+short link_events(const dcache *cache)
+{
+    const struct link *link = &cache->link;
+
+    if (link->state == LINK_DOWN)
+        return 0;
+    return link->stream.out.len > 0 || link->hello_due || link_may_send(cache) ? POLLIN | POLLOUT : POLLIN;
+}
