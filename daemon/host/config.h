@@ -138,10 +138,20 @@ struct config_key {
     const char *const *choices; /* CONFIG_CHOICE: the words of the enum in its order; NULL-terminated */
     const char *help;           /* one line */
     size_t offset;              /* in struct config */
-    const char *min_text, *max_text; /* min and max as an operator writes them; NULL: by number */
 };
+
+#define CONFIG_KEY_MAX 64 /* room for the table; checked when it is compiled */
 
 /* index 0, 1, ... in the order of the file; NULL: past the end. */
 const struct config_key *config_key_at(size_t index);
+size_t config_key_count(void);
+/* The index of a key, or -1. */
+int config_key_find(const char *section, const char *name);
+bool config_section_known(const char *section);
+
+#define CONFIG_VALUE_MAX 4096 /* bytes of a value, its NUL included */
+
+/* The value of one key as an operator would write it. */
+void config_value_print(const struct config_key *key, const struct config *config, char text[CONFIG_VALUE_MAX]);
 
 #endif

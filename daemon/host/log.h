@@ -11,7 +11,7 @@
  *               LOG_SLICE("key", key), LOG_UINT("version", version), LOG_TEXT("source", source));
  *     log_line(log, now, LOG_LEVEL_INFO, "ready");
  *
- * The message is a string literal and names the kind of event. Each kind has a token bucket (LOG_BURST lines,
+ * The message is a fixed text and names the kind of event. Each kind has a token bucket (LOG_BURST lines,
  * LOG_RATE more per second, debug lines excepted); what is held back is counted and said in the next line of
  * that kind: suppressed=N. `now` is CLOCK_BOOTTIME in nanoseconds. Writing never blocks: a line that stderr
  * does not take at once is held back and counted too.
@@ -61,7 +61,7 @@ struct log_field log_field_text(const char *name, const char *text);
 struct log_field log_field_raw(const char *text);
 
 struct log_bucket {
-    const char *message; /* NULL: free */
+    uint64_t kind; /* hash of the message; 0: free */
     uint64_t refilled_at;
     uint32_t tokens;
     uint64_t suppressed;
@@ -69,6 +69,7 @@ struct log_bucket {
 
 struct log {
     int fd;
+    bool is_socket;
     bool journal;
     bool cut; /* the last line went out in part: the next one starts on a line of its own */
     enum log_level level;

@@ -1,0 +1,300 @@
+#include <arpa/inet.h>
+#include <errno.h>
+#include <grp.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "daemon/host/config_internal.h"
+
+#define PASSWORD_FILE_MAX 4096 /* picked */
+#define CREDENTIAL        "redis-password"
+
+#define KEY_INDEX(section, name) config_key_find(#section, #name)
+
+/* The checks below look at one value each and report it themselves; only want of memory is handed up. */
+
+static void check_pod(struct draft *draft)
+{
+    struct config *config = &draft->config;
+    for (const char *c = config->pod.id; *c; c++) {
+        if (*c < 0x20 || *c >= 0x7f) {
+            draft_error_key(draft, KEY_INDEX(pod, id), "is not ASCII; 1 .. 63 printable characters");
+            break;
+        }
+    }
+    config->pod.may_write = config->pod.role == ROLE_WRITER || config->redis.reader_can_set_to_redis;
+}
+
+static void check_socket(struct draft *draft)
+{
+    const char *path = draft->config.listen.socket;
+    if (path[0] != '/')
+        draft_error_key(draft, KEY_INDEX(listen, socket), "is not absolute; a path that begins with /");
+    else if (path[strlen(path) - 1] == '/')
+        draft_error_key(draft, KEY_INDEX(listen, socket), "names a directory; the path of the socket itself");
+}
+
+/* A name of /etc/group, or a number: containers often have no such file. */
+static int check_group(struct draft *draft)
+{
+    const char *name = draft->config.listen.socket_group;
+    draft->config.listen.gid = (gid_t)-1;
+    if (!*name)
+        return 0;
+    size_t digits = strspn(name, "0123456789");
+    if (!name[digits] && digits <= 9) {
+        draft->config.listen.gid = (gid_t)strtoul(name, NULL, 10);
+        return 0;
+    }
+    struct group group, *found = NULL;
+    size_t size = 16 * 1024;
+    char *buffer = malloc(size);
+    if (!buffer)
+        return -ENOMEM;
+    int error;
+    while ((error = getgrnam_r(name, &group, buffer, size, &found)) == ERANGE && size < 16 * 1024 * 1024) {
+        size *= 4;
+        char *larger = realloc(buffer, size);
+        if (!larger) {
+            free(buffer);
+            return -ENOMEM;
+        }
+        buffer = larger;
+    }
+    char quoted[CONFIG_QUOTE_MAX];
+    if (found)
+        draft->config.listen.gid = group.gr_gid;
+    else
+        draft_error_key(draft, KEY_INDEX(listen, socket_group), "there is no group %s; its name or number",
+                        config_quote(name, quoted));
+    free(buffer);
+    return 0;
+}
+
+/* ---- [redis] addr --------------------------------------------------------------------------------------- */
+
+static const char *parse_port(const char *text, uint16_t *ret)
+{
+    size_t digits = strspn(text, "0123456789");
+    unsigned long port = strtoul(text, NULL, 10);
+    if (digits == 0 || digits > 5 || text[digits] || port < 1 || port > 65535)
+        return "the port is no number from 1 to 65535";
+    *ret = (uint16_t)port;
+    return NULL;
+}
+
+static bool is_ipv6(const char *text, size_t len)
+{
+    char address[INET6_ADDRSTRLEN];
+    struct in6_addr in6;
+    const char *zone = memchr(text, '%', len);
+    if (zone)
+        len = (size_t)(zone - text);
+    if (len >= sizeof address)
+        return false;
+    memcpy(address, text, len);
+    address[len] = '\0';
+    return inet_pton(AF_INET6, address, &in6) == 1;
+}
+
+/* Finds host and port inside addr. NULL, or what is wrong. */
+static const char *split_addr(const char *addr, const char **ret_host, size_t *ret_len, uint16_t *ret_port)
+{
+    if (strstr(addr, "://"))
+        return "is a URL";
+    if (strpbrk(addr, "@/ "))
+        return "holds @, / or a blank";
+    if (addr[0] == '[') {
+        const char *close = strchr(addr, ']');
+        if (!close || !is_ipv6(addr + 1, (size_t)(close - addr - 1)))
+            return "has no IPv6 address between [ and ]";
+        if (close[1] != ':')
+            return "has no port";
+        *ret_host = addr + 1;
+        *ret_len = (size_t)(close - addr - 1);
+        return parse_port(close + 2, ret_port);
+    }
+    const char *colon = strchr(addr, ':');
+    if (!colon)
+        return "has no port";
+    if (strchr(colon + 1, ':'))
+        return "has several colons: an IPv6 address stands in [ and ]";
+    if (colon == addr)
+        return "has no host";
+    if (colon - addr > 253)
+        return "has a host name of more than 253 bytes";
+    *ret_host = addr;
+    *ret_len = (size_t)(colon - addr);
+    return parse_port(colon + 1, ret_port);
+}
+
+static const char *check_unix_path(const char *path)
+{
+    if (path[0] != '/')
+        return "is no absolute path after unix:";
+    if (strlen(path) >= sizeof((struct sockaddr_un *)0)->sun_path)
+        return "has a path of more than 107 bytes";
+    return NULL;
+}
+
+static int check_addr(struct draft *draft)
+{
+    struct config *config = &draft->config;
+    const char *addr = config->redis.addr;
+    const char *wrong, *host = NULL;
+    size_t host_len = 0;
+    if (strncmp(addr, "unix:", 5) == 0) {
+        wrong = check_unix_path(addr + 5);
+        if (!wrong && !(config->redis.unix_path = strdup(addr + 5)))
+            return -ENOMEM;
+    } else {
+        wrong = split_addr(addr, &host, &host_len, &config->redis.port);
+        if (!wrong && !(config->redis.host = strndup(host, host_len)))
+            return -ENOMEM;
+    }
+    if (wrong) /* the value is not repeated: a URL may hold a password */
+        draft_error_key(draft, KEY_INDEX(redis, addr), "%s; HOST:PORT, [IPv6]:PORT or unix:/PATH", wrong);
+    return 0;
+}
+
+static void check_names(struct draft *draft)
+{
+    if (strpbrk(draft->config.redis.key_prefix, "{}"))
+        draft_error_key(draft, KEY_INDEX(redis, key_prefix),
+                        "holds { or }, which would move keys between cluster slots; a prefix without");
+}
+
+/* ---- password ------------------------------------------------------------------------------------------- */
+
+/* 0; 1: `why`; -ENOMEM. */
+static int read_password(const char *path, unsigned mode_refused, char **ret, char why[CONFIG_WHY_MAX])
+{
+    size_t len;
+    bool missing;
+    char *text = config_file_read(path, PASSWORD_FILE_MAX, mode_refused, &len, &missing, why);
+    if (!text)
+        return 1;
+    size_t line = strcspn(text, "\r\n");
+    int r = 0;
+    if (memchr(text, '\0', len)) {
+        snprintf(why, CONFIG_WHY_MAX, "%s holds a NUL byte; the password as its first line", path);
+        r = 1;
+    } else if (line == 0) {
+        snprintf(why, CONFIG_WHY_MAX, "the first line of %s is empty; the password as its first line", path);
+        r = 1;
+    } else if (!(*ret = strndup(text, line))) {
+        r = -ENOMEM;
+    }
+    explicit_bzero(text, len);
+    free(text);
+    return r;
+}
+
+static const char *env_value(char *const *env, const char *name)
+{
+    size_t len = strlen(name);
+    for (; env && *env; env++)
+        if (strncmp(*env, name, len) == 0 && (*env)[len] == '=')
+            return *env + len + 1;
+    return NULL;
+}
+
+/* A credential that systemd placed for this service (LoadCredential=redis-password:...); false: there is none. */
+static bool credential_path(char *const *env, char *path, size_t size)
+{
+    const char *directory = env_value(env, "CREDENTIALS_DIRECTORY");
+    if (!directory || directory[0] != '/')
+        return false;
+    int len = snprintf(path, size, "%s/" CREDENTIAL, directory);
+    return len > 0 && (size_t)len < size && access(path, F_OK) == 0;
+}
+
+static int check_password(struct draft *draft)
+{
+    char path[PATH_MAX], why[CONFIG_WHY_MAX];
+    const char *file = draft->config.redis.password_file;
+    if (*file && file[0] != '/') {
+        draft_error_key(draft, KEY_INDEX(redis, password_file), "is not absolute; a path that begins with /");
+        return 0;
+    }
+    if (!*file && !credential_path(draft->env, path, sizeof path))
+        return 0;
+    int r = read_password(*file ? file : path, S_IRWXO, &draft->config.redis.password, why);
+    if (r > 0)
+        draft_error_key(draft, KEY_INDEX(redis, password_file), "%s", why);
+    return r < 0 ? r : 0;
+}
+
+/* ---- keys that depend on each other --------------------------------------------------------------------- */
+
+/* Reports the key that somebody wrote, rather than one that stands at its default. */
+static int to_blame(const struct draft *draft, int first, int second)
+{
+    return draft->origins[first].kind == ORIGIN_DEFAULT ? second : first;
+}
+
+static void check_sizes(struct draft *draft)
+{
+    const struct config *config = &draft->config;
+    char max_value[32], least[32];
+    config_number_print(CONFIG_SIZE, config->cache.max_value, max_value, sizeof max_value);
+    if (config->cache.max_memory / 4 < config->cache.max_value) {
+        config_number_print(CONFIG_SIZE, config->cache.max_value * 4, least, sizeof least);
+        draft_error_key(draft, to_blame(draft, KEY_INDEX(cache, max_memory), KEY_INDEX(cache, max_value)),
+                        "max_memory holds less than four values of %s; max_memory = %s or more", max_value, least);
+    }
+    uint64_t message = 2 * (config->cache.max_value + config->cache.max_key);
+    if (config->limits.buffers < message) {
+        config_number_print(CONFIG_SIZE, message, least, sizeof least);
+        draft_error_key(draft, to_blame(draft, KEY_INDEX(limits, buffers), KEY_INDEX(cache, max_value)),
+                        "buffers cannot hold two messages of max_value = %s; [limits] buffers = %s or more",
+                        max_value, least);
+    }
+}
+
+static void check_staleness(struct draft *draft)
+{
+    const struct config *config = &draft->config;
+    char bound[32];
+    if (config->staleness.max_stale_ns >= config->staleness.bound_ns)
+        return;
+    config_number_print(CONFIG_DURATION, config->staleness.bound_ns, bound, sizeof bound);
+    draft_error_key(draft, to_blame(draft, KEY_INDEX(staleness, max_stale), KEY_INDEX(staleness, bound)),
+                    "max_stale is shorter than bound; max_stale = %s or more", bound);
+}
+
+/* Only what can be said without running it; the daemon loads it. */
+static void check_hook(struct draft *draft)
+{
+    const char *path = draft->config.cache.on_set_local_cache;
+    struct stat st;
+    if (!*path)
+        return;
+    int index = KEY_INDEX(cache, on_set_local_cache);
+    if (path[0] != '/')
+        draft_error_key(draft, index, "is not absolute; a path that begins with /");
+    else if (stat(path, &st) < 0)
+        draft_error_key(draft, index, "%s: %s; the path of a shared object", path, strerror(errno));
+    else if (!S_ISREG(st.st_mode))
+        draft_error_key(draft, index, "%s is no regular file; the path of a shared object", path);
+}
+
+int config_check(struct draft *draft)
+{
+    check_pod(draft);
+    check_socket(draft);
+    check_names(draft);
+    check_sizes(draft);
+    check_staleness(draft);
+    check_hook(draft);
+    int r = check_group(draft);
+    if (r == 0)
+        r = check_addr(draft);
+    return r ? r : check_password(draft);
+}

@@ -1,0 +1,202 @@
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "daemon/host/log.h"
+
+#define VALUE_MAX 256 /* bytes of one value as printed; picked: keys of usual length fit */
+
+/* Text is added in pieces that are never split; the first that does not fit ends the text. */
+struct out {
+    char *bytes;
+    size_t len, cap;
+    bool full;
+};
+
+static void put(struct out *out, const char *piece, size_t len)
+{
+    if (out->full || len > out->cap - out->len) {
+        out->full = true;
+        return;
+    }
+    memcpy(out->bytes + out->len, piece, len);
+    out->len += len;
+}
+
+static void put_text(struct out *out, const char *text)
+{
+    put(out, text, strlen(text));
+}
+
+struct log_field log_field_text(const char *name, const char *text)
+{
+    return LOG_SLICE(name, slice_text(text ? text : ""));
+}
+
+struct log_field log_field_raw(const char *text)
+{
+    return (struct log_field){.type = LOG_FIELD_RAW, .bytes = slice_text(text ? text : "")};
+}
+
+/* Code points that change how a terminal shows what stands around them, or that nobody can see. */
+static bool is_deceptive(uint32_t c)
+{
+    return (c >= 0x80 && c < 0xa0) || c == 0xad || c == 0x61c || (c >= 0x200b && c <= 0x200f) ||
+           (c >= 0x2028 && c <= 0x202e) || (c >= 0x2060 && c <= 0x206f) || c == 0xfeff ||
+           (c >= 0xfff0 && c <= 0xfffb) || (c >= 0xe0000 && c <= 0xe0fff);
+}
+
+/* Length of the well-formed, harmless UTF-8 sequence of two to four bytes at s; 0: there is none. */
+static size_t utf8_len(const uint8_t *s, size_t left)
+{
+    size_t len = s[0] >= 0xf0 ? 4 : s[0] >= 0xe0 ? 3 : 2;
+    if (s[0] < 0xc2 || s[0] > 0xf4 || len > left)
+        return 0;
+    uint32_t c = s[0] & (0xffu >> (len + 1));
+    for (size_t i = 1; i < len; i++) {
+        if ((s[i] & 0xc0) != 0x80)
+            return 0;
+        c = c << 6 | (s[i] & 0x3f);
+    }
+    static const uint32_t lowest[] = {0, 0, 0x80, 0x800, 0x10000};
+    if (c < lowest[len] || c > 0x10ffff || (c >= 0xd800 && c <= 0xdfff) || is_deceptive(c))
+        return 0;
+    return len;
+}
+
+/* Adds the character at s, escaped where it is unsafe; returns how many bytes of s it stands for. */
+static size_t put_char(struct out *out, const uint8_t *s, size_t left, bool quoted)
+{
+    if (s[0] >= 0x80) {
+        size_t len = utf8_len(s, left);
+        if (len) {
+            put(out, (const char *)s, len);
+            return len;
+        }
+    } else if (s[0] >= 0x20 && s[0] < 0x7f) {
+        char escaped[] = {'\\', (char)s[0]};
+        bool escape = quoted && (s[0] == '"' || s[0] == '\\');
+        put(out, escape ? escaped : escaped + 1, escape ? 2 : 1);
+        return 1;
+    }
+    char hex[5];
+    switch (s[0]) {
+    case '\n':
+        put_text(out, "\\n");
+        break;
+    case '\r':
+        put_text(out, "\\r");
+        break;
+    case '\t':
+        put_text(out, "\\t");
+        break;
+    default:
+        snprintf(hex, sizeof hex, "\\x%02x", s[0]);
+        put_text(out, hex);
+    }
+    return 1;
+}
+
+static void put_chars(struct out *out, struct slice s, bool quoted)
+{
+    for (size_t i = 0; i < s.len && !out->full;)
+        i += put_char(out, s.data + i, s.len - i, quoted);
+}
+
+static bool needs_quotes(struct slice s)
+{
+    if (s.len == 0)
+        return true;
+    for (size_t i = 0; i < s.len;) {
+        uint8_t c = s.data[i];
+        if (c <= ' ' || c == '"' || c == '=' || c == '\\' || c == 0x7f)
+            return true;
+        size_t len = c < 0x80 ? 1 : utf8_len(s.data + i, s.len - i);
+        if (len == 0)
+            return true;
+        i += len;
+    }
+    return false;
+}
+
+static void put_bytes(struct out *out, struct slice s)
+{
+    char value[VALUE_MAX];
+    bool quoted = needs_quotes(s);
+    struct out inner = {.bytes = value, .cap = sizeof value - 5}; /* two quotes and the dots */
+    put_chars(&inner, s, quoted);
+    char whole[VALUE_MAX];
+    int len = snprintf(whole, sizeof whole, "%s%.*s%s%s", quoted ? "\"" : "", (int)inner.len, value,
+                       inner.full ? "..." : "", quoted ? "\"" : "");
+    put(out, whole, (size_t)len);
+}
+
+static void put_field(struct out *out, const struct log_field *field)
+{
+    char number[24];
+    if (field->type == LOG_FIELD_RAW) {
+        if (field->bytes.len == 0)
+            return;
+        put_text(out, " ");
+        put_chars(out, field->bytes, false);
+        return;
+    }
+    put_text(out, " ");
+    put_text(out, field->name);
+    put_text(out, "=");
+    switch (field->type) {
+    case LOG_FIELD_UINT:
+        snprintf(number, sizeof number, "%" PRIu64, field->number);
+        put_text(out, number);
+        break;
+    case LOG_FIELD_INT:
+        snprintf(number, sizeof number, "%" PRId64, (int64_t)field->number);
+        put_text(out, number);
+        break;
+    default:
+        put_bytes(out, field->bytes);
+    }
+}
+
+static void put_start(struct out *out, bool journal, uint64_t wall_ns, enum log_level level)
+{
+    char text[64];
+    if (journal) {
+        static const int priorities[] = {3, 4, 6, 7}; /* of syslog(3) */
+        snprintf(text, sizeof text, "<%d>", priorities[level]);
+        put_text(out, text);
+    } else {
+        time_t seconds = (time_t)(wall_ns / 1000000000);
+        struct tm tm;
+        gmtime_r(&seconds, &tm);
+        size_t len = strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &tm);
+        snprintf(text + len, sizeof text - len, ".%03uZ ", (unsigned)(wall_ns / 1000000 % 1000));
+        put_text(out, text);
+    }
+    put_text(out, log_level_name(level));
+    put_text(out, " ");
+}
+
+size_t log_format(char line[static LOG_LINE_MAX], bool journal, uint64_t wall_ns, enum log_level level,
+                  const char *message, const struct log_field *fields, size_t count, uint64_t suppressed)
+{
+    enum { TAIL = 40 }; /* "...", the count of suppressed lines and the newline always fit */
+    struct out out = {.bytes = line, .cap = LOG_LINE_MAX - TAIL};
+    put_start(&out, journal, wall_ns, level);
+    put_chars(&out, slice_text(message), false);
+    for (size_t i = 0; i < count; i++)
+        put_field(&out, &fields[i]);
+
+    bool cut = out.full;
+    out.cap = LOG_LINE_MAX;
+    out.full = false;
+    if (cut)
+        put_text(&out, "...");
+    if (suppressed) {
+        struct log_field field = LOG_UINT("suppressed", suppressed);
+        put_field(&out, &field);
+    }
+    put_text(&out, "\n");
+    return out.len;
+}
