@@ -73,8 +73,6 @@ class Pipe:
             return False
 
     def push(self, data, due):
-        if self.queue:
-            due = max(due, self.queue[-1][0])  # a stream keeps its order
         self.queue.append((due, data))
         self.queued += len(data)
 

@@ -92,10 +92,9 @@ def test_one_byte_at_a_time_gives_the_same(proxy):
 
 
 def test_the_connections_are_told_apart(proxy):
-    data = client(proxy)
+    data, pubsub = client(proxy), subscriber(proxy)
     data.ping()
-    subscriber(proxy)
-    assert (proxy.count(DATA), proxy.count(SUBSCRIPTION)) == (1, 1)
+    assert pubsub.connection and (proxy.count(DATA), proxy.count(SUBSCRIPTION)) == (1, 1)
 
 
 def test_a_stall_brings_no_error_and_loses_nothing(proxy):
@@ -206,6 +205,22 @@ def test_a_dead_redis_closes_the_connection(tmp_path):
         assert one.connection._sock.recv(10) == b""
         with pytest.raises(redis_py.ConnectionError):
             client(proxy).ping()
+
+
+def test_half_a_frame_before_the_end_arrives(tmp_path):
+    path = str(tmp_path / "fake.sock")
+    with socket.socket(socket.AF_UNIX) as fake:
+        fake.bind(path)
+        fake.listen(1)
+        with Proxy(path, listen=str(tmp_path / "p.sock")) as proxy:
+            one = socket.socket(socket.AF_UNIX)
+            one.settimeout(5)
+            one.connect(proxy.address[5:])
+            served, _ = fake.accept()
+            served.sendall(b"$10\r\nhalf")
+            served.close()
+            assert one.recv(100) == b"$10\r\nhalf" and one.recv(100) == b""
+            one.close()
 
 
 def test_a_closed_proxy_leaves_no_socket_behind(server, tmp_path):
