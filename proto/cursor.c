@@ -179,6 +179,17 @@ struct slice cursor_bytes(struct cursor *c)
     struct wire_head head;
     uint64_t length;
 
+    /* Short str: names, keys. */
+    if (!c->error && c->at != c->end && (*c->at & 0xe0) == 0xa0) {
+        length = *c->at++ & 0x1f;
+        return take_payload(c, length);
+    }
+    /* bin 8, str 8: keys, values. */
+    if (!c->error && bytes_left(c) > 1 && (*c->at == 0xc4 || *c->at == 0xd9)) {
+        length = c->at[1];
+        c->at += 2;
+        return take_payload(c, length);
+    }
     if (!head_of(c, &head))
         return slice_of(NULL, 0);
     if (head.type != CURSOR_STR && head.type != CURSOR_BIN) {
@@ -216,6 +227,8 @@ static uint64_t take_children(struct cursor *c, enum cursor_type type, const cha
 
 uint32_t cursor_array(struct cursor *c)
 {
+    if (!c->error && c->at != c->end && (*c->at & 0xf0) == 0x90 && (*c->at & 0x0f) < bytes_left(c))
+        return *c->at++ & 0x0f;
     return (uint32_t)take_children(c, CURSOR_ARRAY, "array expected");
 }
 
@@ -224,7 +237,8 @@ uint32_t cursor_map(struct cursor *c)
     return (uint32_t)(take_children(c, CURSOR_MAP, "map expected") / 2);
 }
 
-struct slice cursor_raw(struct cursor *c)
+/* Object by object, with a stack of levels. */
+static struct slice take_object(struct cursor *c)
 {
     const uint8_t *start = c->at;
     uint64_t left[CURSOR_DEPTH_MAX + 1]; /* objects still to come at each level */
@@ -259,6 +273,13 @@ struct slice cursor_raw(struct cursor *c)
             break;
     }
     return slice_of(NULL, 0);
+}
+
+struct slice cursor_raw(struct cursor *c)
+{
+    size_t len = c->error ? 0 : wire_measure_small(slice_of(c->at, bytes_left(c)));
+
+    return len > 0 ? take_payload(c, len) : take_object(c);
 }
 
 void cursor_skip(struct cursor *c)

@@ -9,12 +9,12 @@ static const char *decode_call(struct cursor *c, struct rpc_frame *frame)
     frame->method = cursor_bytes(c);
     if (!cursor_ok(c))
         return "method: str expected";
-    if (cursor_peek(c) != CURSOR_ARRAY)
-        return "params: array expected";
     params = cursor_raw(c);
     if (!cursor_ok(c))
         return c->error;
     frame->params = cursor_of(params);
+    if (cursor_peek(&frame->params) != CURSOR_ARRAY)
+        return "params: array expected";
     return NULL;
 }
 
@@ -40,13 +40,50 @@ static const char *decode_id(struct cursor *c, struct rpc_frame *frame)
     return NULL;
 }
 
+/*
+ * The common request, in one go: an id of any form, a method with a short name, small params. False: anything
+ * else, the decoder that can say what is wrong looks at it from the start.
+ */
+static bool decode_plain_request(struct slice bytes, struct rpc_frame *frame)
+{
+    const uint8_t *at = bytes.data, *end;
+    size_t id_bytes, name_len;
+
+    /* 94 00, the longest 32-bit id and the shortest method and params: then no head lies outside. */
+    if (bytes.len < 2 + 5 + 2 || at[0] != 0x94 || at[1] != RPC_REQUEST)
+        return false;
+    end = at + bytes.len;
+    at += 2;
+    id_bytes = *at < 0x80 ? 0 : *at == 0xcc ? 1 : *at == 0xcd ? 2 : *at == 0xce ? 4 : 8;
+    if (id_bytes == 8)
+        return false;
+    frame->id = id_bytes == 0 ? *at : (uint32_t)wire_load(at + 1, (unsigned)id_bytes);
+    at += 1 + id_bytes;
+    name_len = *at & 0x1f;
+    if ((*at & 0xe0) != 0xa0 || name_len + 1 >= (size_t)(end - at))
+        return false;
+    frame->method = slice_of(at + 1, name_len);
+    at += 1 + name_len;
+    if ((*at & 0xf0) != 0x90 || wire_measure_small(slice_of(at, (size_t)(end - at))) != (size_t)(end - at))
+        return false;
+    frame->type = RPC_REQUEST;
+    frame->params = (struct cursor){.at = at, .end = end};
+    frame->error = slice_of(NULL, 0);
+    frame->result = (struct cursor){0};
+    return true;
+}
+
 const char *rpc_decode(struct slice bytes, struct rpc_frame *ret_frame)
 {
     struct cursor c = cursor_of(bytes);
-    uint32_t count = cursor_array(&c);
-    uint64_t type = cursor_uint(&c);
     const char *error = NULL;
+    uint32_t count;
+    uint64_t type;
 
+    if (decode_plain_request(bytes, ret_frame))
+        return NULL;
+    count = cursor_array(&c);
+    type = cursor_uint(&c);
     *ret_frame = (struct rpc_frame){0};
     if (!cursor_ok(&c) || type > RPC_NOTIFICATION)
         return "not a message: array expected that starts with 0, 1 or 2";

@@ -2,22 +2,16 @@
 
 #include "proto/wire.h"
 
-#define FAST_CONTAINERS CURSOR_DEPTH_MAX
-
 void scan_init(struct scan *scan, size_t max_bytes)
 {
     *scan = (struct scan){.max_bytes = max_bytes, .owed = 1, .left = {1}};
 }
 
-/*
- * Length of the object at the start of `bytes` if it is whole, plain and within `max_bytes`; 0 leaves it to
- * the resumable scan. Levels are not told apart: an object of at most CURSOR_DEPTH_MAX containers cannot be
- * nested deeper than that.
- */
-static size_t scan_small(struct slice bytes, size_t max_bytes)
+/* Levels are not told apart: an object of at most CURSOR_DEPTH_MAX containers cannot be nested deeper. */
+size_t wire_measure_small(struct slice bytes)
 {
     const uint8_t *at = bytes.data;
-    size_t left = bytes.len < max_bytes ? bytes.len : max_bytes;
+    size_t left = bytes.len;
     uint64_t owed = 1;
     unsigned containers = 0;
 
@@ -31,7 +25,7 @@ static size_t scan_small(struct slice bytes, size_t max_bytes)
         owed--;
         size = 1u + head.length_bytes + head.payload;
         if (head.type == CURSOR_ARRAY || head.type == CURSOR_MAP) {
-            if (++containers > FAST_CONTAINERS || head.length_bytes > 0)
+            if (++containers > CURSOR_DEPTH_MAX || head.length_bytes > 0)
                 return 0;
             owed += head.children;
         } else if (head.length_bytes > 0) {
@@ -126,7 +120,9 @@ enum scan_result scan_feed(struct scan *scan, struct slice bytes, size_t *ret_us
     enum scan_result result;
 
     if (scan->seen == 0) {
-        *ret_used = scan_small(bytes, scan->max_bytes);
+        size_t len = bytes.len < scan->max_bytes ? bytes.len : scan->max_bytes;
+
+        *ret_used = wire_measure_small(slice_of(bytes.data, len));
         if (*ret_used > 0)
             return SCAN_DONE;
     }

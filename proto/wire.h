@@ -33,6 +33,12 @@ static inline struct wire_head wire_head_of(uint8_t first)
     return (struct wire_head){CURSOR_INT, 0, 0, 0};
 }
 
+/*
+ * Length of the object that `bytes` starts with, if it is whole and of the common shape: at most
+ * CURSOR_DEPTH_MAX containers, each with its count in its first byte. 0: look closer.
+ */
+size_t wire_measure_small(struct slice bytes);
+
 /* Big-endian number of 0 .. 8 bytes. */
 static inline uint64_t wire_load(const uint8_t *at, unsigned bytes)
 {
