@@ -74,7 +74,8 @@ bool apply_insert(struct core *core, struct slice key, const struct record *reco
                   bool local, struct apply_result *ret_result)
 {
     struct slice value = record->value;
-    uint8_t flags = (uint8_t)((local ? ENTRY_LOCAL : 0) | (record->kind == RECORD_TOMBSTONE ? ENTRY_TOMBSTONE : 0));
+    uint8_t flags =
+        (uint8_t)((local ? ENTRY_LOCAL : 0) | (record->kind == RECORD_TOMBSTONE ? ENTRY_TOMBSTONE : 0));
 
     if (core->config.hook && record->kind == RECORD_VALUE) {
         struct slice replacement = {0};

@@ -10,18 +10,22 @@
 
 static const char *const reason_texts[REASON_COUNT] = {
     [REASON_NONE] = "",
-    [REASON_NO_LINK] = "no usable connection to Redis; see `dcachectl status` for its state and check [redis] addr",
-    [REASON_NOT_MASTER] = "the Redis behind this pod is not one master: its role is not master, or the two connections "
-                          "end on different servers; check [redis] addr",
+    [REASON_NO_LINK] =
+        "no usable connection to Redis; see `dcachectl status` for its state and check [redis] addr",
+    [REASON_NOT_MASTER] =
+        "the Redis behind this pod is not one master: its role is not master, or the two connections "
+        "end on different servers; check [redis] addr",
     [REASON_NO_EPOCH] = "the store has no valid epoch and none could be set yet; a pod that may write has to run",
-    [REASON_LEASE] = "nothing proves this copy current within the staleness bound; Redis or the subscription is late",
+    [REASON_LEASE] =
+        "nothing proves this copy current within the staleness bound; Redis or the subscription is late",
     [REASON_TIMEOUT] = "the deadline of the call passed before Redis answered",
     [REASON_OVERTAKEN] = "newer writes overtook every try to read this key; try again",
     [REASON_MIN_VERSION] = "the store itself holds less than min_version: expired, or never written",
     [REASON_OTHER_EPOCH] = "min_version was given in another epoch of the store; read without it",
     [REASON_BUSY] = "too many calls wait for Redis; try again later",
-    [REASON_READER] = "this pod is a reader: it can only set, with an explicit version, for itself; see [pod] role and "
-                      "[redis] reader_can_set_to_redis",
+    [REASON_READER] =
+        "this pod is a reader: it can only set, with an explicit version, for itself; see [pod] role and "
+        "[redis] reader_can_set_to_redis",
     [REASON_STORE] = "Redis answered with an error",
     [REASON_PROBE] = "the right to write has not been proven; see writes_text in `dcachectl status`",
 };
@@ -182,7 +186,8 @@ static void core_expire(struct core *core)
         switch (call->kind) {
         case CALL_READ: {
             struct waiter *waiter = list_entry(call, struct waiter, call);
-            read_give_up(core, waiter, REASON_TIMEOUT, slice_of(NULL, 0));
+            enum core_reason reason = proof_reason(core);
+            read_give_up(core, waiter, reason == REASON_NONE ? REASON_TIMEOUT : reason, slice_of(NULL, 0));
             break;
         }
         case CALL_WRITE:

@@ -69,31 +69,31 @@ enum read_outcome {
 
 enum write_outcome {
     WRITE_ACCEPTED,
-    WRITE_STALE,     /* a newer version is stored: `version` */
-    WRITE_DUPLICATE, /* the same content at the same version is stored already */
-    WRITE_CONFLICT,  /* other content at the same version is stored */
-    WRITE_LOCAL,     /* kept in this pod's cache only */
-    WRITE_REFUSED,   /* not sent: `reason` (NO_LINK, TIMEOUT, BUSY, ...) or the store said no (`text`) */
+    WRITE_STALE,         /* a newer version is stored: `version` */
+    WRITE_DUPLICATE,     /* the same content at the same version is stored already */
+    WRITE_CONFLICT,      /* other content at the same version is stored */
+    WRITE_LOCAL,         /* kept in this pod's cache only */
+    WRITE_REFUSED,       /* not sent: `reason` (NO_LINK, TIMEOUT, BUSY, ...) or the store said no (`text`) */
     WRITE_INDETERMINATE, /* may or may not have been committed; given only after the deadline has passed, so
                             that a retry with the same write id cannot race its first attempt */
-    WRITE_ERROR,     /* definite failure with `text`: nothing was committed */
+    WRITE_ERROR,         /* definite failure with `text`: nothing was committed */
 };
 
 /* Why a read or write was refused. The table in core.c gives each its sentence: cause and remedy. */
 enum core_reason {
     REASON_NONE,
-    REASON_NO_LINK,       /* no usable connection to Redis */
-    REASON_NOT_MASTER,    /* the server is not a master, or the two connections end on different servers */
-    REASON_NO_EPOCH,      /* the store has no epoch for this run yet and this pod could not set one */
-    REASON_LEASE,         /* as_of is more than D ago and nothing newer could be obtained in time */
-    REASON_TIMEOUT,       /* the call's own deadline passed first */
-    REASON_OVERTAKEN,     /* overtaken by newer writes on each of a bounded number of tries */
-    REASON_MIN_VERSION,   /* the store itself holds less than the version asked for */
-    REASON_OTHER_EPOCH,   /* min_version was given in another epoch */
-    REASON_BUSY,          /* a limit of the daemon is reached */
-    REASON_READER,        /* this pod may not write (delete, clear, auto version) */
-    REASON_STORE,         /* Redis answered with an error: `text` */
-    REASON_PROBE,         /* the write path is not proven (yet): `text` */
+    REASON_NO_LINK,     /* no usable connection to Redis */
+    REASON_NOT_MASTER,  /* the server is not a master, or the two connections end on different servers */
+    REASON_NO_EPOCH,    /* the store has no epoch for this run yet and this pod could not set one */
+    REASON_LEASE,       /* as_of is more than D ago and nothing newer could be obtained in time */
+    REASON_TIMEOUT,     /* the call's own deadline passed first */
+    REASON_OVERTAKEN,   /* overtaken by newer writes on each of a bounded number of tries */
+    REASON_MIN_VERSION, /* the store itself holds less than the version asked for */
+    REASON_OTHER_EPOCH, /* min_version was given in another epoch */
+    REASON_BUSY,        /* a limit of the daemon is reached */
+    REASON_READER,      /* this pod may not write (delete, clear, auto version) */
+    REASON_STORE,       /* Redis answered with an error: `text` */
+    REASON_PROBE,       /* the write path is not proven (yet): `text` */
     REASON_COUNT
 };
 
@@ -135,9 +135,9 @@ struct message {
 /* How a request to Redis ended. */
 enum reply_status {
     REPLY_OK,
-    REPLY_NOT_SENT,  /* never left the daemon */
-    REPLY_DEFINITE,  /* an error known to come before execution; `text` */
-    REPLY_UNKNOWN,   /* any other error: execution cannot be excluded; `text` */
+    REPLY_NOT_SENT, /* never left the daemon */
+    REPLY_DEFINITE, /* an error known to come before execution; `text` */
+    REPLY_UNKNOWN,  /* any other error: execution cannot be excluded; `text` */
 };
 
 enum fetch_result { FETCH_ABSENT, FETCH_RECORD, FETCH_INVALID /* unreadable record; `text` says how */ };
@@ -161,21 +161,21 @@ enum write_op { OP_SET, OP_DELETE, OP_CLEAR };
 struct read_request {
     uint64_t token;
     struct slice key;
-    bool strong;             /* reflects everything acknowledged before the read arrived */
-    uint64_t min_version;    /* 0: none */
-    struct epoch min_epoch;  /* epoch min_version was given in; empty: the current one */
-    uint64_t max_stale_ns;   /* 0: only what the policy allows */
-    uint64_t deadline;       /* absolute */
+    bool strong;            /* reflects everything acknowledged before the read arrived */
+    uint64_t min_version;   /* 0: none */
+    struct epoch min_epoch; /* epoch min_version was given in; empty: the current one */
+    uint64_t max_stale_ns;  /* 0: only what the policy allows */
+    uint64_t deadline;      /* absolute */
 };
 
 struct write_request {
     uint64_t token;
     enum write_op op;
     struct slice key, value;
-    uint64_t version;  /* 0: auto */
-    uint64_t ttl_ms;   /* 0: none. For OP_DELETE: life of the tombstone, 0: for ever */
-    bool carry_value;  /* the message carries the value; false: it only invalidates */
-    bool retry;        /* an earlier attempt with this write_id ended indeterminate */
+    uint64_t version; /* 0: auto */
+    uint64_t ttl_ms;  /* 0: none. For OP_DELETE: life of the tombstone, 0: for ever */
+    bool carry_value; /* the message carries the value; false: it only invalidates */
+    bool retry;       /* an earlier attempt with this write_id ended indeterminate */
     uint8_t write_id[WRITE_ID_BYTES];
     uint64_t deadline; /* absolute; also limits execution in the store */
 };
@@ -286,9 +286,9 @@ struct core_view {
     bool suspect;               /* of an older generation */
     bool floor;
     uint64_t floor_version, floor_seq;
-    uint64_t floor_seen_at;     /* 0: unknown */
-    enum read_outcome verdict;  /* of a plain read that may not ask Redis */
-    enum core_reason reason;    /* when the verdict is READ_REFUSED */
+    uint64_t floor_seen_at;    /* 0: unknown */
+    enum read_outcome verdict; /* of a plain read that may not ask Redis */
+    enum core_reason reason;   /* when the verdict is READ_REFUSED */
 };
 
 struct core_effect {
@@ -399,43 +399,43 @@ void core_versions(const struct core *core, uint64_t now, struct slice prefix, u
                    void (*each)(void *ctx, struct slice key, const struct core_view *view), void *ctx);
 
 /* Counters since start. X(name, help). The documentation of `stats` is this table. */
-#define CORE_COUNTERS(X)                                                                         \
-    X(reads, "keys read, each counted once by its final outcome")                                \
-    X(hits, "reads served from the pod's cache, confirmed, stale and local ones included")       \
-    X(misses, "reads answered by a fetch, found or absent")                                      \
-    X(refused, "reads refused because freshness could not be proven in time")                    \
-    X(errors, "reads that found something unreadable")                                           \
-    X(stale_served, "hits served stale because the call or the policy permits it")               \
-    X(version_checks, "compare-and-record decisions of the StaleDetector")                       \
-    X(accepted, "checks that found something newer")                                             \
-    X(duplicates, "checks that found what is known already")                                     \
-    X(stale_rejected, "checks that found something older: rejected")                             \
-    X(writes, "writes asked for")                                                                \
-    X(writes_accepted, "writes committed")                                                       \
-    X(writes_stale, "writes that found a newer version stored")                                  \
-    X(writes_duplicate, "writes that found themselves stored already")                           \
-    X(writes_conflict, "writes that found other content at their version")                       \
-    X(writes_local, "sets kept by this reader pod for itself")                                   \
-    X(writes_refused, "writes refused before anything was sent")                                 \
-    X(writes_failed, "writes the store refused")                                                 \
-    X(writes_indeterminate, "writes whose answer was lost")                                      \
-    X(messages, "messages received on the channel")                                              \
-    X(messages_late, "messages that came late or twice")                                         \
-    X(messages_bad, "messages that could not be read")                                           \
-    X(messages_foreign, "messages of another epoch")                                             \
-    X(gaps, "times messages were found missing")                                                 \
-    X(generations, "generations begun")                                                          \
-    X(epochs, "epochs adopted")                                                                  \
-    X(heartbeats, "heartbeats completed")                                                        \
-    X(heartbeats_failed, "heartbeats that proved nothing")                                       \
-    X(fetches, "fetches sent")                                                                   \
-    X(confirms, "confirmations sent")                                                            \
-    X(fetches_joined, "reads that joined a fetch under way")                                     \
-    X(fetches_overtaken, "fetches overtaken by something newer")                                 \
-    X(hook_rejected, "values the hook rejected")                                                 \
-    X(hook_replaced, "values the hook replaced")                                                 \
-    X(bad_records, "records in Redis that could not be read")                                    \
-    X(evictions, "entries that gave way to others")                                              \
+#define CORE_COUNTERS(X)                                                                   \
+    X(reads, "keys read, each counted once by its final outcome")                          \
+    X(hits, "reads served from the pod's cache, confirmed, stale and local ones included") \
+    X(misses, "reads answered by a fetch, found or absent")                                \
+    X(refused, "reads refused because freshness could not be proven in time")              \
+    X(errors, "reads that found something unreadable")                                     \
+    X(stale_served, "hits served stale because the call or the policy permits it")         \
+    X(version_checks, "compare-and-record decisions of the StaleDetector")                 \
+    X(accepted, "checks that found something newer")                                       \
+    X(duplicates, "checks that found what is known already")                               \
+    X(stale_rejected, "checks that found something older: rejected")                       \
+    X(writes, "writes asked for")                                                          \
+    X(writes_accepted, "writes committed")                                                 \
+    X(writes_stale, "writes that found a newer version stored")                            \
+    X(writes_duplicate, "writes that found themselves stored already")                     \
+    X(writes_conflict, "writes that found other content at their version")                 \
+    X(writes_local, "sets kept by this reader pod for itself")                             \
+    X(writes_refused, "writes refused before anything was sent")                           \
+    X(writes_failed, "writes the store refused")                                           \
+    X(writes_indeterminate, "writes whose answer was lost")                                \
+    X(messages, "messages received on the channel")                                        \
+    X(messages_late, "messages that came late or twice")                                   \
+    X(messages_bad, "messages that could not be read")                                     \
+    X(messages_foreign, "messages of another epoch")                                       \
+    X(gaps, "times messages were found missing")                                           \
+    X(generations, "generations begun")                                                    \
+    X(epochs, "epochs adopted")                                                            \
+    X(heartbeats, "heartbeats completed")                                                  \
+    X(heartbeats_failed, "heartbeats that proved nothing")                                 \
+    X(fetches, "fetches sent")                                                             \
+    X(confirms, "confirmations sent")                                                      \
+    X(fetches_joined, "reads that joined a fetch under way")                               \
+    X(fetches_overtaken, "fetches overtaken by something newer")                           \
+    X(hook_rejected, "values the hook rejected")                                           \
+    X(hook_replaced, "values the hook replaced")                                           \
+    X(bad_records, "records in Redis that could not be read")                              \
+    X(evictions, "entries that gave way to others")                                        \
     X(expirations, "entries whose time to live ended")
 
 struct core_counters {
@@ -446,12 +446,12 @@ struct core_counters {
 
 struct core_status {
     bool data_up, subscription_up;
-    bool ready;               /* a generation is current and the lease holds */
-    enum core_reason reason;  /* when not ready */
-    bool writes_ok;           /* the write path was proven; readers: always false */
-    const char *writes_text;  /* why not; "" */
+    bool ready;              /* a generation is current and the lease holds */
+    enum core_reason reason; /* when not ready */
+    bool writes_ok;          /* the write path was proven; readers: always false */
+    const char *writes_text; /* why not; "" */
     struct epoch epoch;
-    const char *epoch_why;    /* why the current epoch was adopted */
+    const char *epoch_why; /* why the current epoch was adopted */
     struct run_id run;
     uint64_t generation;
     uint64_t last, store_seq; /* delivered up to; seq of the last meta read */

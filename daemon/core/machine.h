@@ -6,7 +6,8 @@
  *   apply.c   records and messages: what enters floors and cache
  *   read.c    serving a read; waiting reads
  *   flight.c  fetches and confirmations, their marks, and the queue to Redis
- *   write.c   writes, local sets, the probe of the write path
+ *   write.c   writes, local sets
+ *   probe.c   the proof of the rights this pod needs
  *   view.c    looking in: inspect, versions
  */
 #ifndef DCACHED_CORE_MACHINE_H
@@ -18,9 +19,9 @@
 #include "daemon/core/table.h"
 #include "daemon/core/timers.h"
 
-#define TRIES_MAX 4           /* times a read is started again because it was overtaken; picked */
-#define GENERATIONS_KEPT 64   /* as_of of so many former generations is known; picked */
-#define SEQ_LEAP_MAX (UINT64_C(1) << 32) /* a message further ahead than this is no message of ours; picked */
+#define TRIES_MAX        4                   /* times a read is started again because it was overtaken; picked */
+#define GENERATIONS_KEPT 64                  /* as_of of so many former generations is known; picked */
+#define SEQ_LEAP_MAX     (UINT64_C(1) << 32) /* a message further ahead than this is no message of ours; picked */
 
 /* ---- requests to Redis ---------------------------------------------------------------------------------- */
 
@@ -81,8 +82,8 @@ struct pending_write {
     bool probe;                 /* the core's own */
     struct write_request write; /* key and value point behind this struct */
     uint64_t sent_at;
-    struct epoch epoch;         /* it was sent with */
-    uint32_t generation;        /* current when it was sent */
+    struct epoch epoch;  /* it was sent with */
+    uint32_t generation; /* current when it was sent */
     size_t bytes;
     uint8_t data[];
 };
@@ -119,10 +120,10 @@ struct heartbeat {
     uint64_t started_at;
     uint64_t seq_read;
     uint64_t highest; /* core->highest when it was started: less in meta means that the store lost writes */
-    uint64_t due;    /* when the next one starts */
-    bool wanted;     /* start one as soon as the spacing allows */
-    bool counts;     /* it was started after the subscription was confirmed */
-    unsigned missed; /* in a row that found messages missing */
+    uint64_t due;     /* when the next one starts */
+    bool wanted;      /* start one as soon as the spacing allows */
+    bool counts;      /* it was started after the subscription was confirmed */
+    unsigned missed;  /* in a row that found messages missing */
 };
 
 /* What the pod takes the store to be; anything else than this is another epoch. */
@@ -157,14 +158,14 @@ struct core {
     enum subscription_state subscription;
     struct heartbeat heartbeat;
     struct store_view view;
-    bool identity_ok;    /* the view was confirmed on this data connection and nothing has cast doubt on it since */
-    bool epoch_ok;       /* meta is complete and stands on this run: writes can be committed */
+    bool identity_ok; /* the view was confirmed on this data connection and nothing has cast doubt on it since */
+    bool epoch_ok;    /* meta is complete and stands on this run: writes can be committed */
     bool proposing;
     uint64_t propose_retry_at; /* until then behave like a pod that may not write: setting an epoch failed */
-    uint64_t heard_at;   /* last answer on a data connection */
-    uint64_t highest;    /* highest seq received or acknowledged in this epoch */
+    uint64_t heard_at;         /* last answer on a data connection */
+    uint64_t highest;          /* highest seq received or acknowledged in this epoch */
     uint64_t last;
-    uint64_t ahead;      /* highest seq seen in a fetch or an own acknowledgement: can be ahead of `last` */
+    uint64_t ahead; /* highest seq seen in a fetch or an own acknowledgement: can be ahead of `last` */
     uint64_t run_first, run_last; /* unbroken run of messages received while starting; 0: none */
     uint32_t generation;
     uint32_t epoch_first_generation; /* entries of older ones belong to another epoch: absent */
@@ -292,13 +293,19 @@ void write_written(struct core *core, const struct core_event *event);
 void write_expired(struct core *core, struct pending_write *pending);
 void write_link_down(struct core *core, struct pending_write *pending);
 bool write_ready(const struct core *core, const struct pending_write *pending);
-void probe_settle(struct core *core);
+/* Queues the probe's own write ahead of all others. False: ENOMEM. */
+bool write_probe(struct core *core, const struct write_request *write);
+
+/* probe.c */
+void probe_settle(struct core *core); /* starts what is due */
 void probe_heard(struct core *core, const struct message *message);
 void probe_inspected(struct core *core, bool ok, struct slice text);
+void probe_written(struct core *core, const struct core_event *event);
+void probe_failed(struct core *core, const char *what, struct slice text);
 
 /* view.c */
 void inspect_start(struct core *core, uint64_t token, struct slice key, uint64_t deadline, bool probe);
-void inspect_done(struct core *core, struct inspection *inspection, enum reply_status status, enum core_reason reason,
-                  const struct core_event *event);
+void inspect_done(struct core *core, struct inspection *inspection, enum reply_status status,
+                  enum core_reason reason, const struct core_event *event);
 
 #endif

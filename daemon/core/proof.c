@@ -21,8 +21,8 @@
 
 #include "daemon/core/machine.h"
 
-#define HEARTBEAT_SPACING 16 /* heartbeats wanted early are at least H/16 apart; picked */
-#define PROPOSE_RETRY_NS (1000 * NS_PER_MS) /* after a refusal this pod acts like a reader for so long; picked */
+#define HEARTBEAT_SPACING 16                 /* heartbeats wanted early are at least H/16 apart; picked */
+#define PROPOSE_RETRY_NS  (1000 * NS_PER_MS) /* after a refusal this pod acts like a reader for so long; picked */
 
 bool proof_lease_holds(const struct core *core)
 {
@@ -234,7 +234,8 @@ static bool meta_usable(const struct core *core, const struct meta *meta, const 
 {
     bool known = core->view.adopted && epoch_equal(&core->view.meta.epoch, &meta->epoch);
 
-    return meta->state == META_OK && run_id_equal(&meta->run, run) && !(known && meta->seq < core->heartbeat.highest);
+    return meta->state == META_OK && run_id_equal(&meta->run, run) &&
+           !(known && meta->seq < core->heartbeat.highest);
 }
 
 static const char *proposal_reason(const struct core *core, const struct meta *meta, const struct run_id *run)

@@ -189,7 +189,8 @@ void read_start(struct core *core, const struct read_request *read)
 
 void read_resume(struct core *core, struct waiter *waiter)
 {
-    struct decision d = {.read = &waiter->read, .arrived = waiter->arrived, .barrier_passed = waiter->barrier_passed};
+    struct decision d = {
+        .read = &waiter->read, .arrived = waiter->arrived, .barrier_passed = waiter->barrier_passed};
     enum core_reason reason;
     enum next next;
 

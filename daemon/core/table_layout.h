@@ -110,7 +110,7 @@ static inline uint32_t scale(uint32_t bits, uint32_t n)
     return (uint32_t)((uint64_t)bits * n >> 32);
 }
 
-/* ---- table_index.c: which slot holds a key ----------------------------------------------------------------- */
+/* ---- table_index.c: which slot holds a key -------------------------------------------------------------- */
 
 static inline uint64_t slot_make(const struct table *t, uint64_t hash, const struct entry *e)
 {
@@ -136,7 +136,7 @@ uint8_t *index_freq(const struct table *t, const uint64_t *slot);
 void index_insert(struct table *t, uint64_t hash, const struct entry *e, uint8_t freq);
 void index_clear(struct table *t, uint64_t hash, uint64_t *slot);
 
-/* ---- table_ring.c: which records stay ---------------------------------------------------------------------- */
+/* ---- table_ring.c: which records stay ------------------------------------------------------------------- */
 
 /* Makes room for one more record of `size` bytes in the ring and for one more entry, and takes the bytes. */
 struct entry *ring_allocate(struct table *t, struct ring *ring, uint64_t size);

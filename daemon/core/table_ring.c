@@ -20,7 +20,7 @@ static bool has_room(const struct ring *r, uint64_t size)
     return r->live + size <= r->size - r->size / 8;
 }
 
-/* ---- ghosts ------------------------------------------------------------------------------------------------ */
+/* ---- ghosts --------------------------------------------------------------------------------------------- */
 
 static uint16_t *ghost_set(const struct table *t, uint64_t hash)
 {
@@ -59,7 +59,7 @@ bool ghost_take(struct table *t, uint64_t hash)
     return false;
 }
 
-/* ---- moving head and tail ---------------------------------------------------------------------------------- */
+/* ---- moving head and tail ------------------------------------------------------------------------------- */
 
 static struct entry *ring_tail(const struct table *t, const struct ring *r)
 {
@@ -132,7 +132,7 @@ void ring_evict(struct table *t, uint64_t hash, struct entry *e)
     ring_drop(t, e);
 }
 
-/* ---- what happens at the tail -------------------------------------------------------------------------------- */
+/* ---- what happens at the tail --------------------------------------------------------------------------- */
 
 /* The wish that makes room: bytes in a ring, or (size 0) one entry less. */
 struct wish {
@@ -229,7 +229,7 @@ static void pop_small(struct table *t, struct wish *wish)
     advance_tail(r, move.size);
 }
 
-/* ---- making room --------------------------------------------------------------------------------------------- */
+/* ---- making room ---------------------------------------------------------------------------------------- */
 
 static bool has_bytes(const struct ring *r, uint64_t size)
 {

@@ -69,13 +69,14 @@ void core_view(const struct core *core, uint64_t now, struct slice key, struct c
     view_fill(core, now, entry, has_floor ? &floor : NULL, ret_view);
 }
 
-/* ---- versions ------------------------------------------------------------------------------------------------- */
+/* ---- versions -------------------------------------------------------------------------------------------------
+ */
 
 /*
  * The walk is given in two halves: the cache, then the floors. The upper bit of the cursor says which; the lower
  * ones are the table's own cursor.
  */
-#define CURSOR_FLOORS (UINT64_C(1) << 63)
+#define CURSOR_FLOORS     (UINT64_C(1) << 63)
 #define BUCKETS_PER_ENTRY 64
 
 struct walk {
@@ -149,7 +150,8 @@ void core_versions(const struct core *core, uint64_t now, struct slice prefix, u
     *cursor = at | (floors ? CURSOR_FLOORS : 0);
 }
 
-/* ---- inspect ---------------------------------------------------------------------------------------------------- */
+/* ---- inspect
+ * ---------------------------------------------------------------------------------------------------- */
 
 static void inspect_push(struct core *core, uint64_t token, struct slice key, enum reply_status status,
                          enum core_reason reason, const struct core_event *event)
@@ -196,14 +198,15 @@ void inspect_start(struct core *core, uint64_t token, struct slice key, uint64_t
     call_arm(core, &inspection->call, CALL_INSPECTION, deadline);
 }
 
-void inspect_done(struct core *core, struct inspection *inspection, enum reply_status status, enum core_reason reason,
-                  const struct core_event *event)
+void inspect_done(struct core *core, struct inspection *inspection, enum reply_status status,
+                  enum core_reason reason, const struct core_event *event)
 {
     bool waits_for_redis = inspection->request.sent && !event;
 
     call_disarm(core, &inspection->call);
     if (inspection->probe && !inspection->answered)
-        probe_inspected(core, status == REPLY_OK, event ? event->fetched.text : slice_text(core_reason_text(reason)));
+        probe_inspected(core, status == REPLY_OK,
+                        event ? event->fetched.text : slice_text(core_reason_text(reason)));
     else if (!inspection->answered)
         inspect_push(core, inspection->token, inspection->key, status, reason, event);
     inspection->answered = true;

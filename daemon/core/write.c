@@ -11,20 +11,13 @@
  *   The link is lost, or no answer indeterminate, said only when the deadline has passed: the script refuses to
  *                                  execute after it, so a retry cannot race its first attempt.
  *   A reader pod                   its set passes the StaleDetector and stays in its own cache.
- *
- * Before the first write of a client the right to write is proven: a tombstone for a key of the daemon's own goes
- * through the real script, and its message has to come back on the subscription.
  */
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "daemon/core/machine.h"
 
-#define PROBE_TIMEOUT_NS (2000 * NS_PER_MS) /* picked */
-#define PROBE_RETRY_NS (1000 * NS_PER_MS)   /* picked */
-#define PROBE_TTL_MS 60000
-
-static struct core_effect *done_push(struct core *core, const struct write_request *write, enum write_outcome outcome)
+static struct core_effect *done_push(struct core *core, const struct write_request *write,
+                                     enum write_outcome outcome)
 {
     struct core_effect *effect = effect_push(core, FX_WRITE_DONE);
 
@@ -59,7 +52,8 @@ static struct core_effect *done_push(struct core *core, const struct write_reque
     return effect;
 }
 
-static void refuse(struct core *core, const struct write_request *write, enum core_reason reason, struct slice text)
+static void refuse(struct core *core, const struct write_request *write, enum core_reason reason,
+                   struct slice text)
 {
     struct core_effect *effect = done_push(core, write, WRITE_REFUSED);
 
@@ -67,9 +61,11 @@ static void refuse(struct core *core, const struct write_request *write, enum co
     effect->write_done.text = text;
 }
 
-/* ---- a reader pod's own sets ---------------------------------------------------------------------------------- */
+/* ---- a reader pod's own sets ----------------------------------------------------------------------------------
+ */
 
-static enum write_outcome local_verdict(struct core *core, const struct write_request *write, uint64_t *ret_current)
+static enum write_outcome local_verdict(struct core *core, const struct write_request *write,
+                                        uint64_t *ret_current)
 {
     struct floor floor = {0};
     uint64_t hash;
@@ -89,7 +85,8 @@ static enum write_outcome local_verdict(struct core *core, const struct write_re
         return WRITE_STALE;
     }
     core->counters.duplicates++;
-    bool same = entry && entry->version == write->version && !(entry->flags & (ENTRY_TOMBSTONE | ENTRY_REPLACED)) &&
+    bool same = entry && entry->version == write->version &&
+                !(entry->flags & (ENTRY_TOMBSTONE | ENTRY_REPLACED)) &&
                 slice_equal(entry_value(entry), write->value);
     return same ? WRITE_DUPLICATE : WRITE_CONFLICT;
 }
@@ -141,8 +138,10 @@ static void set_local(struct core *core, const struct write_request *write)
     effect->write_done.epoch = core->view.meta.epoch;
 }
 
-/* ---- committed writes ----------------------------------------------------------------------------------------- */
+/* ---- committed writes -----------------------------------------------------------------------------------------
+ */
 
+/* Copies the request; it is queued by pending_add. */
 static struct pending_write *pending_new(const struct write_request *write)
 {
     size_t bytes = sizeof(struct pending_write) + write->key.len + write->value.len;
@@ -160,6 +159,13 @@ static struct pending_write *pending_new(const struct write_request *write)
     pending->write.key = slice_of(pending->data, write->key.len);
     pending->write.value = slice_of(pending->data + write->key.len, write->value.len);
     return pending;
+}
+
+static void pending_add(struct core *core, struct pending_write *pending)
+{
+    core->pending_bytes += pending->bytes;
+    request_add(core, &pending->request, REQUEST_WRITE);
+    call_arm(core, &pending->call, CALL_WRITE, pending->write.deadline);
 }
 
 void write_start(struct core *core, const struct write_request *write)
@@ -182,9 +188,21 @@ void write_start(struct core *core, const struct write_request *write)
         refuse(core, write, REASON_BUSY, slice_of(NULL, 0));
         return;
     }
-    core->pending_bytes += pending->bytes;
-    request_add(core, &pending->request, REQUEST_WRITE);
-    call_arm(core, &pending->call, CALL_WRITE, write->deadline);
+    pending_add(core, pending);
+}
+
+bool write_probe(struct core *core, const struct write_request *write)
+{
+    struct pending_write *pending = pending_new(write);
+
+    if (!pending)
+        return false;
+    pending->probe = true;
+    pending_add(core, pending);
+    /* Ahead of the writes of clients, which wait for it. */
+    list_remove(&pending->request.queue);
+    list_append(core->queued_writes.next, &pending->request.queue);
+    return true;
 }
 
 bool write_ready(const struct core *core, const struct pending_write *pending)
@@ -215,10 +233,9 @@ static void pending_forget(struct core *core, struct pending_write *pending)
     request_forget(core, &pending->request);
 }
 
-static void probe_failed(struct core *core, const char *what, struct slice text);
-
 /* The client gets its answer; the memory goes. */
-static struct core_effect *pending_done(struct core *core, struct pending_write *pending, enum write_outcome outcome)
+static struct core_effect *pending_done(struct core *core, struct pending_write *pending,
+                                        enum write_outcome outcome)
 {
     pending_forget(core, pending);
     if (pending->answered || pending->probe)
@@ -287,7 +304,8 @@ static void acknowledge(struct core *core, struct pending_write *pending, const 
     uint64_t seq = event->written.seq;
     struct apply_result result;
 
-    if (!epoch_equal(&pending->epoch, &core->view.meta.epoch) || pending->generation < core->epoch_first_generation)
+    if (!epoch_equal(&pending->epoch, &core->view.meta.epoch) ||
+        pending->generation < core->epoch_first_generation)
         return;
     flight_note(core, write->key, seq);
     if (seq > core->highest)
@@ -316,17 +334,6 @@ static void acknowledge(struct core *core, struct pending_write *pending, const 
         .insert = event->written.result == SCRIPT_ACCEPTED,
     };
     apply_record(core, write->key, &record, &how, &result);
-}
-
-static void probe_written(struct core *core, const struct core_event *event)
-{
-    if (event->written.status == REPLY_OK &&
-        (event->written.result == SCRIPT_ACCEPTED || event->written.result == SCRIPT_DUPLICATE))
-        core->probe.written = true;
-    else if (event->written.status == REPLY_OK)
-        probe_failed(core, "the store did not take the probe of the write path", slice_of(NULL, 0));
-    else
-        probe_failed(core, "no right to write", event->written.text);
 }
 
 static void write_answered(struct core *core, struct pending_write *pending, const struct core_event *event)
@@ -411,116 +418,4 @@ void write_written(struct core *core, const struct core_event *event)
         pending_done(core, pending, WRITE_INDETERMINATE)->write_done.text = event->written.text;
         break;
     }
-}
-
-/* ---- the probe -------------------------------------------------------------------------------------------------- */
-
-static void probe_note(struct core *core)
-{
-    struct core_effect *note = note_push(core, NOTE_WRITES);
-
-    if (note)
-        note->note.text = core->probe.text;
-}
-
-static void probe_failed(struct core *core, const char *what, struct slice text)
-{
-    struct probe *probe = &core->probe;
-    char before[sizeof(probe->text)];
-
-    memcpy(before, probe->text, sizeof(before));
-    probe->state = PROBE_FAILED;
-    probe->retry_at = core->now + PROBE_RETRY_NS;
-    snprintf(probe->text, sizeof(probe->text), "%s%s%.*s", what, text.len > 0 ? ": " : "",
-             (int)(text.len < 160 ? text.len : 160), (const char *)text.data);
-    if (strcmp(before, probe->text) != 0)
-        probe_note(core);
-}
-
-static void probe_check(struct core *core)
-{
-    struct probe *probe = &core->probe;
-
-    if (probe->state != PROBE_SENT || !probe->readable || (core->config.may_write && !(probe->written && probe->heard)))
-        return;
-    probe->state = PROBE_OK;
-    probe->text[0] = '\0';
-    probe_note(core);
-}
-
-void probe_heard(struct core *core, const struct message *message)
-{
-    struct probe *probe = &core->probe;
-
-    if (probe->state == PROBE_SENT && memcmp(message->record.write_id, probe->write_id, WRITE_ID_BYTES) == 0)
-        probe->heard = true;
-    probe_check(core);
-}
-
-void probe_inspected(struct core *core, bool ok, struct slice text)
-{
-    if (core->probe.state != PROBE_SENT)
-        return;
-    if (!ok) {
-        probe_failed(core, "no right to read the store", text);
-        return;
-    }
-    core->probe.readable = true;
-    probe_check(core);
-}
-
-/* Unlike those of clients it needs no randomness: pod, moment and epoch tell it from every other. */
-static void probe_identify(struct core *core)
-{
-    struct probe *probe = &core->probe;
-    uint64_t mix = table_hash(core->table, slice_text(core->view.meta.epoch.text)) ^
-                   table_hash(core->table, slice_text(core->config.source));
-
-    memcpy(probe->write_id, &core->now, sizeof(core->now));
-    memcpy(probe->write_id + sizeof(core->now), &mix, sizeof(mix));
-    snprintf(probe->key, sizeof(probe->key), CORE_RESERVED_PREFIX "probe:%s", core->config.source);
-}
-
-static void probe_start(struct core *core)
-{
-    struct probe *probe = &core->probe;
-    struct write_request write = {
-        .op = OP_DELETE,
-        .ttl_ms = PROBE_TTL_MS,
-        .deadline = core->now + PROBE_TIMEOUT_NS,
-    };
-
-    probe->readable = probe->written = probe->heard = false;
-    probe->state = PROBE_SENT;
-    probe_identify(core);
-    write.key = slice_text(probe->key);
-    memcpy(write.write_id, probe->write_id, sizeof(write.write_id));
-    inspect_start(core, 0, write.key, write.deadline, true);
-    if (!core->config.may_write)
-        return;
-    struct pending_write *pending = pending_new(&write);
-    if (!pending) {
-        probe_failed(core, "out of memory", slice_of(NULL, 0));
-        return;
-    }
-    pending->probe = true;
-    core->pending_bytes += pending->bytes;
-    request_add(core, &pending->request, REQUEST_WRITE);
-    /* Ahead of the writes of clients, which wait for it. */
-    list_remove(&pending->request.queue);
-    list_append(core->queued_writes.next, &pending->request.queue);
-    call_arm(core, &pending->call, CALL_WRITE, write.deadline);
-}
-
-void probe_settle(struct core *core)
-{
-    struct probe *probe = &core->probe;
-
-    probe_check(core);
-    if (!core->config.probe || core->subscription != SUBSCRIPTION_CURRENT || !core->identity_ok)
-        return;
-    if (core->config.may_write && !core->epoch_ok)
-        return;
-    if (probe->state == PROBE_WANTED || (probe->state == PROBE_FAILED && core->now >= probe->retry_at))
-        probe_start(core);
 }

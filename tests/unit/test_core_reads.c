@@ -1,0 +1,226 @@
+/* How reads are decided, and what the hook can do. The order of things is tested in tests/sim. */
+#include "tests/unit/core_rig.h"
+
+/* ---- reads
+ * ------------------------------------------------------------------------------------------------------ */
+
+static void without_redis_a_read_waits_for_the_bound_and_is_refused(void **state)
+{
+    (void)state;
+    struct core_config config = config_default();
+    struct rig rig;
+    rig_open(&rig, &config);
+    tick(&rig);
+    get(&rig, "k");
+    assert_null(find(&rig, FX_READ_DONE));
+    rig.now += D;
+    tick(&rig);
+    assert_refused(&rig, REASON_NO_LINK);
+    get(&rig, "k");
+    assert_refused(&rig, REASON_NO_LINK);
+    assert_truth(&rig);
+    rig_close(&rig);
+}
+
+static void a_miss_is_fetched_once_and_then_served_from_the_cache(void **state)
+{
+    (void)state;
+    struct core_config config = config_default();
+    struct rig rig;
+    struct core_counters c;
+    rig_open(&rig, &config);
+    make_ready(&rig);
+    get(&rig, "k");
+    uint64_t id = want(&rig, FX_FETCH)->fetch.id;
+    get(&rig, "k");
+    assert_null(find(&rig, FX_FETCH));
+    fetched(&rig, id, FETCH_RECORD, record_of(5, 3, "three"));
+    assert_int_equal(rig.count, 2);
+    assert_read(&rig, READ_FRESH, "three", 3);
+    get(&rig, "k");
+    assert_read(&rig, READ_FRESH, "three", 3);
+    core_get_counters(rig.core, &c);
+    assert_int_equal(c.misses, 2);
+    assert_int_equal(c.hits, 1);
+    assert_int_equal(c.fetches_joined, 1);
+    assert_truth(&rig);
+    rig_close(&rig);
+}
+
+static void a_hit_is_served_until_exactly_the_bound(void **state)
+{
+    (void)state;
+    struct core_config config = config_default();
+    struct rig rig;
+    rig_open(&rig, &config);
+    make_ready(&rig);
+    uint64_t as_of = rig.now;
+    message(&rig, "k", record_of(11, 1, "one"));
+    rig.now = as_of + D;
+    get(&rig, "k");
+    assert_read(&rig, READ_FRESH, "one", 1);
+    rig.now = as_of + D + 1;
+    get(&rig, "k");
+    assert_null(find(&rig, FX_READ_DONE));
+    assert_true(want(&rig, FX_FETCH)->fetch.header_only);
+    fetched(&rig, want(&rig, FX_FETCH)->fetch.id, FETCH_RECORD, record_of(11, 1, ""));
+    assert_read(&rig, READ_FRESH, "one", 1);
+    assert_truth(&rig);
+    rig_close(&rig);
+}
+
+static void a_read_is_refused_at_its_own_deadline(void **state)
+{
+    (void)state;
+    struct core_config config = config_default();
+    struct rig rig;
+    rig_open(&rig, &config);
+    make_ready(&rig);
+    get(&rig, "k");
+    rig.now += 500 * MS;
+    tick(&rig);
+    assert_refused(&rig, REASON_TIMEOUT);
+    rig_close(&rig);
+}
+
+static void permitted_staleness_is_served_with_its_age_when_redis_is_gone(void **state)
+{
+    (void)state;
+    struct core_config config = config_default();
+    struct rig rig;
+    rig_open(&rig, &config);
+    make_ready(&rig);
+    uint64_t as_of = rig.now;
+    message(&rig, "k", record_of(11, 1, "one"));
+    link_down(&rig, LINK_DATA);
+    link_down(&rig, LINK_SUBSCRIPTION);
+    rig.now = as_of + 3 * D;
+    get(&rig, "k");
+    assert_refused(&rig, REASON_NO_LINK);
+    get_with(&rig, "k", (struct read_request){.max_stale_ns = 3 * D});
+    assert_read(&rig, READ_STALE, "one", 1);
+    assert_int_equal(want(&rig, FX_READ_DONE)->read_done.age_ns, 3 * D);
+    rig.now++;
+    get_with(&rig, "k", (struct read_request){.max_stale_ns = 3 * D});
+    assert_refused(&rig, REASON_NO_LINK);
+    assert_truth(&rig);
+    rig_close(&rig);
+}
+
+static void min_version_is_fetched_and_refused_if_the_store_holds_less(void **state)
+{
+    (void)state;
+    struct core_config config = config_default();
+    struct rig rig;
+    rig_open(&rig, &config);
+    make_ready(&rig);
+    message(&rig, "k", record_of(11, 1, "one"));
+    get_with(&rig, "k", (struct read_request){.min_version = 2});
+    assert_false(want(&rig, FX_FETCH)->fetch.header_only);
+    fetched(&rig, want(&rig, FX_FETCH)->fetch.id, FETCH_RECORD, record_of(11, 1, "one"));
+    assert_refused(&rig, REASON_MIN_VERSION);
+    rig_close(&rig);
+}
+
+static void min_version_of_another_epoch_is_an_outcome_of_its_own(void **state)
+{
+    (void)state;
+    struct core_config config = config_default();
+    struct rig rig;
+    rig_open(&rig, &config);
+    make_ready(&rig);
+    message(&rig, "k", record_of(11, 1, "one"));
+    get_with(&rig, "k", (struct read_request){.min_version = 1, .min_epoch = {"ffff"}});
+    assert_null(find(&rig, FX_READ_DONE));
+    heartbeat_answered(&rig);
+    assert_refused(&rig, REASON_OTHER_EPOCH);
+    rig_close(&rig);
+}
+
+static void an_unreadable_record_is_an_error_of_its_readers_and_drops_the_copy(void **state)
+{
+    (void)state;
+    struct core_config config = config_default();
+    struct rig rig;
+    struct core_view view;
+    rig_open(&rig, &config);
+    make_ready(&rig);
+    get(&rig, "k");
+    fetched(&rig, want(&rig, FX_FETCH)->fetch.id, FETCH_INVALID, record_of(0, 0, ""));
+    assert_int_equal(want(&rig, FX_READ_DONE)->read_done.outcome, READ_ERROR);
+    want(&rig, FX_NOTE);
+    core_view(rig.core, rig.now, slice_text("k"), &view);
+    assert_false(view.cached);
+    assert_truth(&rig);
+    rig_close(&rig);
+}
+
+static void one_call_more_than_may_wait_is_refused_as_busy(void **state)
+{
+    (void)state;
+    struct core_config config = config_default();
+    struct rig rig;
+    config.max_waiting = 2;
+    rig_open(&rig, &config);
+    make_ready(&rig);
+    get(&rig, "a");
+    get(&rig, "b");
+    get(&rig, "c");
+    assert_refused(&rig, REASON_BUSY);
+    rig_close(&rig);
+}
+
+/* ---- hook
+ * ------------------------------------------------------------------------------------------------------- */
+
+static enum hook_verdict hook(void *ctx, struct slice key, struct slice value, uint64_t version,
+                              struct slice source, bool local, struct slice *ret_value)
+{
+    (void)key, (void)version, (void)source, (void)local;
+    *ret_value = slice_text("replaced");
+    (*(unsigned *)ctx)++;
+    return slice_equal(value, slice_text("bad")) ? HOOK_REJECT : HOOK_REPLACE;
+}
+
+static void the_hook_replaces_what_readers_see_and_rejects_into_fetches(void **state)
+{
+    (void)state;
+    struct core_config config = config_default();
+    struct rig rig;
+    struct core_view view;
+    unsigned calls = 0;
+    config.hook = hook;
+    config.hook_ctx = &calls;
+    rig_open(&rig, &config);
+    make_ready(&rig);
+    message(&rig, "k", record_of(11, 1, "one"));
+    get(&rig, "k");
+    assert_read(&rig, READ_FRESH, "replaced", 1);
+    assert_true(want(&rig, FX_READ_DONE)->read_done.replaced);
+    message(&rig, "k", record_of(12, 2, "bad"));
+    core_view(rig.core, rig.now, slice_text("k"), &view);
+    assert_false(view.cached);
+    assert_int_equal(view.floor_version, 2);
+    get(&rig, "k");
+    fetched(&rig, want(&rig, FX_FETCH)->fetch.id, FETCH_RECORD, record_of(12, 2, "bad"));
+    assert_read(&rig, READ_FRESH, "bad", 2);
+    assert_int_equal(calls, 3);
+    rig_close(&rig);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(without_redis_a_read_waits_for_the_bound_and_is_refused),
+        cmocka_unit_test(a_miss_is_fetched_once_and_then_served_from_the_cache),
+        cmocka_unit_test(a_hit_is_served_until_exactly_the_bound),
+        cmocka_unit_test(a_read_is_refused_at_its_own_deadline),
+        cmocka_unit_test(permitted_staleness_is_served_with_its_age_when_redis_is_gone),
+        cmocka_unit_test(min_version_is_fetched_and_refused_if_the_store_holds_less),
+        cmocka_unit_test(min_version_of_another_epoch_is_an_outcome_of_its_own),
+        cmocka_unit_test(an_unreadable_record_is_an_error_of_its_readers_and_drops_the_copy),
+        cmocka_unit_test(one_call_more_than_may_wait_is_refused_as_busy),
+        cmocka_unit_test(the_hook_replaces_what_readers_see_and_rejects_into_fetches),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

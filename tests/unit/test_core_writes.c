@@ -1,0 +1,233 @@
+/* How writes end, the probe of the write path, and the sets of reader pods. The order of things is tested in
+ * tests/sim. */
+#include "tests/unit/core_rig.h"
+
+/* ---- writes
+ * ----------------------------------------------------------------------------------------------------- */
+
+static void an_acknowledged_write_is_served_from_the_cache(void **state)
+{
+    (void)state;
+    struct core_config config = config_default();
+    struct rig rig;
+    rig_open(&rig, &config);
+    make_ready(&rig);
+    set_with(&rig, "k", "one", (struct write_request){.version = 1});
+    uint64_t id = want(&rig, FX_WRITE)->write.id;
+    get(&rig, "k");
+    uint64_t flight = want(&rig, FX_FETCH)->fetch.id;
+    fetched(&rig, flight, FETCH_ABSENT, record_of(0, 0, ""));
+    assert_read(&rig, READ_ABSENT, NULL, 0);
+    written(&rig, id, SCRIPT_ACCEPTED, 1, 11);
+    assert_int_equal(want(&rig, FX_WRITE_DONE)->write_done.outcome, WRITE_ACCEPTED);
+    get(&rig, "k");
+    assert_read(&rig, READ_FRESH, "one", 1);
+    written(&rig, id, SCRIPT_ACCEPTED, 1, 11); /* no request has this id any more */
+    assert_null(find(&rig, FX_WRITE_DONE));
+    rig_close(&rig);
+}
+
+static void a_write_that_was_never_sent_is_refused_at_its_deadline(void **state)
+{
+    (void)state;
+    struct core_config config = config_default();
+    struct rig rig;
+    rig_open(&rig, &config);
+    tick(&rig);
+    set_with(&rig, "k", "one", (struct write_request){.version = 1});
+    assert_null(find(&rig, FX_WRITE));
+    rig.now += 500 * MS;
+    tick(&rig);
+    assert_int_equal(want(&rig, FX_WRITE_DONE)->write_done.outcome, WRITE_REFUSED);
+    assert_int_equal(want(&rig, FX_WRITE_DONE)->write_done.reason, REASON_NO_LINK);
+    rig_close(&rig);
+}
+
+static void a_lost_answer_is_indeterminate_but_only_after_the_deadline(void **state)
+{
+    (void)state;
+    struct core_config config = config_default();
+    struct rig rig;
+    rig_open(&rig, &config);
+    make_ready(&rig);
+    set_with(&rig, "k", "one", (struct write_request){.version = 1});
+    want(&rig, FX_WRITE);
+    rig.now += 100 * MS;
+    link_down(&rig, LINK_DATA);
+    assert_null(find(&rig, FX_WRITE_DONE));
+    rig.now += 399 * MS;
+    tick(&rig);
+    assert_null(find(&rig, FX_WRITE_DONE));
+    rig.now += MS;
+    tick(&rig);
+    assert_int_equal(want(&rig, FX_WRITE_DONE)->write_done.outcome, WRITE_INDETERMINATE);
+    rig_close(&rig);
+}
+
+static void a_write_with_the_wrong_epoch_is_sent_again_after_meta_was_read(void **state)
+{
+    (void)state;
+    struct core_config config = config_default();
+    struct rig rig;
+    rig_open(&rig, &config);
+    make_ready(&rig);
+    set_with(&rig, "k", "one", (struct write_request){.version = 1});
+    uint64_t id = want(&rig, FX_WRITE)->write.id;
+    rig.now += 100 * MS;
+    written(&rig, id, SCRIPT_WRONG_EPOCH, 0, 0);
+    assert_null(find(&rig, FX_WRITE));
+    identity(&rig, want(&rig, FX_IDENTITY)->identity.id);
+    assert_int_equal(want(&rig, FX_WRITE)->write.id, id);
+    written(&rig, id, SCRIPT_ACCEPTED, 1, 11);
+    assert_int_equal(want(&rig, FX_WRITE_DONE)->write_done.outcome, WRITE_ACCEPTED);
+    get(&rig, "k");
+    assert_read(&rig, READ_FRESH, "one", 1);
+    rig_close(&rig);
+}
+
+static void the_deadline_in_store_time_is_never_later_than_the_callers(void **state)
+{
+    (void)state;
+    struct core_config config = config_default();
+    struct rig rig;
+    rig_open(&rig, &config);
+    make_ready(&rig);
+    set_with(&rig, "k", "one", (struct write_request){.version = 1});
+    uint64_t deadline = rig.now + 500 * MS;
+    assert_true(want(&rig, FX_WRITE)->write.deadline_store_us <= STORE_US + deadline / NS_PER_US);
+    assert_true(want(&rig, FX_WRITE)->write.deadline_store_us + 1000 >= STORE_US + deadline / NS_PER_US);
+    rig_close(&rig);
+}
+
+static void writes_wait_until_the_right_to_write_is_proven(void **state)
+{
+    (void)state;
+    struct core_config config = config_default();
+    struct rig rig;
+    struct core_status status;
+    config.probe = true;
+    rig_open(&rig, &config);
+    make_ready(&rig);
+    const struct core_effect *probe = want(&rig, FX_WRITE);
+    struct write_request request = *probe->write.request;
+    uint64_t probe_id = probe->write.id, inspect_id = want(&rig, FX_FETCH)->fetch.id;
+    assert_true(slice_has_prefix(request.key, slice_text(CORE_RESERVED_PREFIX)));
+
+    set_with(&rig, "k", "one", (struct write_request){.version = 1});
+    assert_null(find(&rig, FX_WRITE));
+    fetched(&rig, inspect_id, FETCH_ABSENT, record_of(0, 0, ""));
+    struct record echo = record_of(11, 11, NULL);
+    memcpy(echo.write_id, request.write_id, sizeof(echo.write_id));
+    message(&rig, "!dcached:probe:pod-a", echo);
+    assert_null(find(&rig, FX_WRITE));
+    written(&rig, probe_id, SCRIPT_ACCEPTED, 11, 11);
+    want(&rig, FX_WRITE);
+    core_get_status(rig.core, rig.now, &status);
+    assert_true(status.writes_ok);
+    rig_close(&rig);
+}
+
+static void a_refused_probe_is_said_and_refuses_writes(void **state)
+{
+    (void)state;
+    struct core_config config = config_default();
+    struct rig rig;
+    struct core_status status;
+    config.probe = true;
+    rig_open(&rig, &config);
+    make_ready(&rig);
+    struct core_event event = {
+        .type = EV_WRITTEN,
+        .written = {.id = want(&rig, FX_WRITE)->write.id, .status = REPLY_DEFINITE, .text = slice_text("NOPERM")}};
+    step(&rig, &event);
+    core_get_status(rig.core, rig.now, &status);
+    assert_false(status.writes_ok);
+    assert_string_equal(status.writes_text, "no right to write: NOPERM");
+    rig_close(&rig);
+}
+
+/* ---- reader pods
+ * ------------------------------------------------------------------------------------------------ */
+
+static struct core_config config_reader(void)
+{
+    struct core_config config = config_default();
+    config.may_write = false;
+    return config;
+}
+
+static enum write_outcome set_local(struct rig *rig, const char *value, uint64_t version)
+{
+    set_with(rig, "k", value, (struct write_request){.version = version});
+    assert_null(find(rig, FX_WRITE));
+    return want(rig, FX_WRITE_DONE)->write_done.outcome;
+}
+
+static void a_readers_set_stays_local_and_yields_to_committed_news(void **state)
+{
+    (void)state;
+    struct core_config config = config_reader();
+    struct rig rig;
+    rig_open(&rig, &config);
+    make_ready(&rig);
+    message(&rig, "k", record_of(11, 5, "five"));
+    assert_int_equal(set_local(&rig, "four", 4), WRITE_STALE);
+    assert_int_equal(set_local(&rig, "other", 5), WRITE_CONFLICT);
+    assert_int_equal(set_local(&rig, "five", 5), WRITE_DUPLICATE);
+    assert_int_equal(set_local(&rig, "nine", 9), WRITE_LOCAL);
+    get(&rig, "k");
+    assert_read(&rig, READ_LOCAL, "nine", 9);
+    get_with(&rig, "k", (struct read_request){.strong = true});
+    want(&rig, FX_FETCH);
+    message(&rig, "k", record_of(12, 6, "six"));
+    get(&rig, "k");
+    assert_read(&rig, READ_FRESH, "six", 6);
+    assert_truth(&rig);
+    rig_close(&rig);
+}
+
+static void a_reader_may_not_delete_clear_or_set_without_a_version(void **state)
+{
+    (void)state;
+    struct core_config config = config_reader();
+    struct rig rig;
+    rig_open(&rig, &config);
+    make_ready(&rig);
+    assert_int_equal(set_local(&rig, "x", 0), WRITE_REFUSED);
+    set_with(&rig, "k", "", (struct write_request){.op = OP_DELETE, .version = 3});
+    assert_int_equal(want(&rig, FX_WRITE_DONE)->write_done.reason, REASON_READER);
+    set_with(&rig, "", "", (struct write_request){.op = OP_CLEAR});
+    assert_int_equal(want(&rig, FX_WRITE_DONE)->write_done.reason, REASON_READER);
+    rig_close(&rig);
+}
+
+static void a_local_set_goes_at_a_new_generation(void **state)
+{
+    (void)state;
+    struct core_config config = config_reader();
+    struct rig rig;
+    rig_open(&rig, &config);
+    make_ready(&rig);
+    assert_int_equal(set_local(&rig, "nine", 9), WRITE_LOCAL);
+    message(&rig, "other", record_of(13, 1, "gap"));
+    get(&rig, "k");
+    want(&rig, FX_FETCH);
+    rig_close(&rig);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(an_acknowledged_write_is_served_from_the_cache),
+        cmocka_unit_test(a_write_that_was_never_sent_is_refused_at_its_deadline),
+        cmocka_unit_test(a_lost_answer_is_indeterminate_but_only_after_the_deadline),
+        cmocka_unit_test(a_write_with_the_wrong_epoch_is_sent_again_after_meta_was_read),
+        cmocka_unit_test(the_deadline_in_store_time_is_never_later_than_the_callers),
+        cmocka_unit_test(writes_wait_until_the_right_to_write_is_proven),
+        cmocka_unit_test(a_refused_probe_is_said_and_refuses_writes),
+        cmocka_unit_test(a_readers_set_stays_local_and_yields_to_committed_news),
+        cmocka_unit_test(a_reader_may_not_delete_clear_or_set_without_a_version),
+        cmocka_unit_test(a_local_set_goes_at_a_new_generation),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
