@@ -1,0 +1,153 @@
+/*
+ * What the files of this folder share: the two connections, what was asked over the data connection and not
+ * yet answered, and what is queued for the next flush.
+ */
+#ifndef DCACHED_REDIS_INTERNAL_H
+#define DCACHED_REDIS_INTERNAL_H
+
+#include "daemon/redis/connection.h"
+#include "daemon/redis/record.h"
+#include "daemon/redis/script.h"
+
+#define WRITE_BATCH_MAX 64                /* writes in one script call: it blocks Redis meanwhile. Picked. */
+#define WRITE_BATCH_BYTES (1u << 20)      /* of values in one script call. Picked. */
+#define TTL_MAX_MS UINT64_C(8000000000000) /* 250 years: store time plus TTL fits the 13 digits of expiry */
+#define SWEEP_INTERVAL_MS 10              /* picked: 500 records per 10 ms are 1 % of one CPU of Redis */
+#define SWEEP_COUNT 500                   /* keys per step */
+
+struct fetch_item {
+    uint64_t id;
+    struct slice key;
+    bool header_only;
+};
+
+struct write_item {
+    uint64_t id;
+    struct epoch epoch;
+    struct run_id run;
+    uint64_t deadline_store_us;
+    const struct write_request *request;
+};
+
+struct propose_item {
+    struct meta seen;
+    struct run_id run;
+    uint64_t min_seq;
+};
+
+/* One request on the data connection: one or more commands whose replies come in a row. */
+struct pending {
+    struct pending *next;
+    uint64_t sent_ns;
+    unsigned replies, seen;
+    /* Called for each reply; NULL, or why to close. */
+    const char *(*on_reply)(struct redis *redis, struct pending *p, const redisReply *reply);
+    bool by_sha;             /* NOSCRIPT: to be made again with the text of the script */
+    struct epoch epoch;      /* of a clear: the new one */
+    struct core_event event; /* collects the parts of an answer that takes several replies */
+    char text[128];          /* for event.*.text */
+    unsigned count;
+    struct fetch_item *fetches; /* count of them, or NULL */
+    struct write_item *writes;  /* count of them, or NULL */
+};
+
+/* Growable queue of what FX_* asked for since the last flush. */
+struct queued {
+    struct fetch_item *fetches;
+    struct write_item *writes;
+    uint64_t *identities;
+    struct propose_item *proposals;
+    size_t fetch_count, write_count, identity_count, proposal_count;
+    size_t fetch_room, write_room, identity_room, proposal_room;
+};
+
+struct sweep {
+    uv_timer_t timer;
+    bool active, waiting; /* waiting: for an answer */
+    char cursor[24];
+    uint64_t removed;
+};
+
+struct redis {
+    struct redis_config config;
+    uv_loop_t *loop;
+    struct connection data, subscription;
+    uv_timer_t deferred; /* delivers what must not be delivered from where it was noticed */
+    bool down[2];        /* by core_link: EV_LINK_DOWN is due */
+    bool reset[2];       /* by core_link: FX_RESET, for the next flush */
+    char reset_text[2][160];
+    bool exhausted;      /* no memory for a request: the data connection is to be reset */
+    bool up[2];          /* by core_link: EV_LINK_UP was delivered and EV_LINK_DOWN not yet */
+
+    char *meta_key, *record_prefix, *channel, *sweep_pattern;
+    char addr[300];
+    char durability[160];
+    struct status_texts *texts;
+    char write_sha[41]; /* of write.lua; "": not loaded, its text goes along */
+
+    struct queued queued;   /* for the next flush */
+    struct queued unsent;   /* to be answered REPLY_NOT_SENT */
+    struct pending *first, **last;
+
+    /* Subscription: asked and not answered. */
+    bool subscribe_wanted, subscribed;
+    uint64_t subscribe_sent_ns;
+    struct {
+        uint64_t nonce, sent_ns;
+    } pings[16]; /* ring; the core has one heartbeat out at a time */
+    unsigned ping_first, ping_count;
+
+    struct sweep sweep;
+
+    unsigned handles; /* that are not closed yet */
+    void (*on_closed)(void *ctx);
+    void *closed_ctx;
+    bool stopping;
+    uint8_t read_buffer[64 * 1024];
+};
+
+/* What redis_get_status points to. */
+struct status_texts {
+    char data_state[224], subscription_state[224];
+};
+
+extern const struct connection_role data_role, subscription_role;
+
+/* redis.c */
+__attribute__((format(printf, 4, 5))) void redis_log(struct redis *redis, int level, const char *message,
+                                                     const char *format, ...);
+void redis_emit(struct redis *redis, struct core_event *event);
+void redis_link_up(struct redis *redis, struct connection *c);
+void redis_link_lost(struct redis *redis, struct connection *c);
+void redis_handle_closed(struct redis *redis);
+
+/* data.c: the queue of requests on the data connection */
+struct pending *pending_new(struct redis *redis, unsigned replies,
+                            const char *(*on_reply)(struct redis *, struct pending *, const redisReply *));
+struct pending *pending_free(struct pending *p);
+void data_flush(struct redis *redis);
+/* Forgets all that was asked or queued. Not from within a reply. */
+void data_drop(struct redis *redis);
+void queued_clear(struct queued *q);
+/* EVAL; so many keys and arguments follow. */
+void data_script(struct redis *redis, enum script_id script, unsigned keys, unsigned arguments);
+
+/* Copies the text of an error, made printable. */
+struct slice error_text(char *room, size_t len, const redisReply *reply);
+
+/* fetch.c, write.c: put what is queued onto the data connection */
+void fetch_send(struct redis *redis);
+void identity_send(struct redis *redis);
+void write_send(struct redis *redis);
+void propose_send(struct redis *redis);
+
+/* sweep.c */
+void sweep_start(struct redis *redis);  /* or again from the beginning */
+void sweep_resume(struct redis *redis); /* after a new connection */
+
+/* subscription.c */
+void subscription_flush(struct redis *redis);
+void subscription_ping(struct redis *redis, uint64_t nonce);
+void subscription_drop(struct redis *redis);
+
+#endif

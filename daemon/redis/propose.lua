@@ -1,0 +1,21 @@
+-- Begins a new epoch if meta still is as the daemon saw it.
+-- KEYS: meta. ARGV: epoch and run seen ('' where missing), new epoch, new run, lowest seq (19 digits).
+-- Answers P (it is in) or O (meta is another by now).
+local epoch, run, seq, cleared, wrong_type = meta_read(KEYS[1])
+if epoch ~= ARGV[1] or run ~= ARGV[2] then
+    return 'O'
+end
+local time = redis.call('TIME')
+local at_least = pad(time[1] .. pad(time[2], 6), 19)
+if ARGV[5] > at_least then
+    at_least = ARGV[5]
+end
+if not seq or seq < at_least then
+    seq = at_least
+end
+if wrong_type then
+    redis.call('DEL', KEYS[1])
+end
+redis.call('HSET', KEYS[1], 'epoch', ARGV[3], 'run', ARGV[4], 'seq', plain(seq),
+           'cleared', plain(cleared or '0'))
+return 'P'
