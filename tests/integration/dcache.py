@@ -56,7 +56,12 @@ Written = namedtuple("Written", "result version seq epoch write_id")
 
 
 def library_path():
-    build = os.environ.get("DCACHED_BUILD", os.path.join(REPO, "build"))
+    """
+    Of the build that is tested, unless $DCACHED_LIBRARY_BUILD names another: Python cannot load a library with the
+    sanitizers in it.
+    """
+    build = (os.environ.get("DCACHED_LIBRARY_BUILD") or os.environ.get("DCACHED_BUILD")
+             or os.path.join(REPO, "build"))
     return os.path.join(build, "client", "libdcache-client.so.0")
 
 
