@@ -22,7 +22,7 @@ def main():
         for path, done in pool.map(check, files):
             if done.returncode:
                 bad += 1
-                print(done.stdout.replace(root + "/", "") or done.stderr, flush=True)
+                print(done.stdout.replace(os.path.join(os.path.abspath(build), "../.."), "") or done.stderr, flush=True)
     print(f"clang-tidy: {len(files)} files, {bad} with findings")
     return 1 if bad or not files else 0
 
