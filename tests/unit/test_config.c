@@ -151,8 +151,9 @@ static void every_key_of_the_table_is_readable_from_file_and_environment(void **
 static void what_is_printed_can_be_loaded_and_is_the_same(void **state)
 {
     (void)state;
-    assert_loads("[pod]\nid = a;b\nrole = reader\n[redis]\naddr = [::1]:7000\n[cache]\ndefault_ttl = 90s\n"
-                 "max_value = 1000\n[staleness]\nbound = 1500ms\n[log]\nlevel = debug\n[listen]\nsocket_mode=600\n");
+    assert_loads(
+        "[pod]\nid = a;b\nrole = reader\n[redis]\naddr = [::1]:7000\n[cache]\ndefault_ttl = 90s\n"
+        "max_value = 1000\n[staleness]\nbound = 1500ms\n[log]\nlevel = debug\n[listen]\nsocket_mode=600\n");
     char *first = NULL, *second = NULL;
     size_t first_len, second_len;
     FILE *to = open_memstream(&first, &first_len);
@@ -227,8 +228,8 @@ static void the_longest_line_that_fits_arrives_whole(void **state)
 static void a_nul_byte_is_refused_wherever_it_stands(void **state)
 {
     (void)state;
-    static const char *const texts[] = {"[pod]\n@id = a\n", "[pod]\nid = a@b\n", "[pod]\nid = a\n@", "@", "[po@d]\n",
-                                        "; comment @\n"};
+    static const char *const texts[] = {"[pod]\n@id = a\n", "[pod]\nid = a@b\n", "[pod]\nid = a\n@", "@",
+                                        "[po@d]\n",         "; comment @\n"};
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
         char text[64];
         strcpy(text, texts[i]);
@@ -323,18 +324,43 @@ static void durations_need_a_unit_and_nothing_else(void **state)
     static const struct {
         const char *text;
         uint64_t ns;
-    } good[] = {{"100ms", 100000000}, {"1s", 1000000000}, {"1m", 60000000000}, {"60000ms", 60000000000},
+    } good[] = {{"100ms", 100000000},
+                {"1s", 1000000000},
+                {"1m", 60000000000},
+                {"60000ms", 60000000000},
                 {"007s", 7000000000}};
     for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
         assert_loads(format("[staleness]\nmax_stale = 1h\nbound = %s\n", good[i].text));
         assert_int_equal(config.staleness.bound_ns, good[i].ns);
     }
-    static const char *const bad[] = {"1",    "1e3",   "1e3ms", "-1s", "+1s", "1 s",  "1S",  "1ss", "1.5s",
-                                      "0x1s", "s",     "ms",    "99ms", "61s", "0",   "0s",  "1d",  "1s ;",
-                                      "nan",  "1s2ms", "18446744073709551616ms", "99999999999999999999999s",
-                                      "5124095577h", "\xc2\xa0""1s"};
+    static const char *const bad[] = {"1",
+                                      "1e3",
+                                      "1e3ms",
+                                      "-1s",
+                                      "+1s",
+                                      "1 s",
+                                      "1S",
+                                      "1ss",
+                                      "1.5s",
+                                      "0x1s",
+                                      "s",
+                                      "ms",
+                                      "99ms",
+                                      "61s",
+                                      "0",
+                                      "0s",
+                                      "1d",
+                                      "1s ;",
+                                      "nan",
+                                      "1s2ms",
+                                      "18446744073709551616ms",
+                                      "99999999999999999999999s",
+                                      "5124095577h",
+                                      "\xc2\xa0"
+                                      "1s"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
-        assert_refused(format("[staleness]\nmax_stale = 1h\nbound = %s\n", bad[i]), NAME ":3: [staleness] bound: ");
+        assert_refused(format("[staleness]\nmax_stale = 1h\nbound = %s\n", bad[i]),
+                       NAME ":3: [staleness] bound: ");
     assert_loads("[cache]\ndefault_ttl = 0\n");
     assert_refused("[cache]\ndefault_ttl = 1\n", "has no unit; digits followed by ms, s, m or h");
 }
@@ -346,9 +372,24 @@ static void sizes_are_digits_with_an_optional_unit(void **state)
     assert_int_equal(config.cache.max_memory, 8 << 20);
     assert_int_equal(config.cache.max_value, 4096);
     assert_int_equal(config.cache.max_key, 8192);
-    static const char *const bad[] = {"",    "1e3",  "-1",  "+1M", "1 M", "1m", "1MB", "1.5M", "M",
-                                      "0x1", "1MiB", "1T",  "18446744073709551616", "18014398509481984K",
-                                      "17179869184G", "0", "1023K", "2048G"};
+    static const char *const bad[] = {"",
+                                      "1e3",
+                                      "-1",
+                                      "+1M",
+                                      "1 M",
+                                      "1m",
+                                      "1MB",
+                                      "1.5M",
+                                      "M",
+                                      "0x1",
+                                      "1MiB",
+                                      "1T",
+                                      "18446744073709551616",
+                                      "18014398509481984K",
+                                      "17179869184G",
+                                      "0",
+                                      "1023K",
+                                      "2048G"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
         assert_refused(format("[cache]\nmax_memory = %s\n", bad[i]), NAME ":2: [cache] max_memory: ");
     assert_refused("[cache]\nmax_key = 8193\n", "out of range; 1 .. 8K");
@@ -358,12 +399,24 @@ static void numbers_modes_and_words_are_exact(void **state)
 {
     (void)state;
     static const char *const bad[] = {
-        "[redis]\ndb = -1\n",           "[redis]\ndb = 1K\n",          "[redis]\ndb = 65536\n",
-        "[redis]\ndb = 4294967296\n",   "[redis]\ndb =\n",             "[limits]\nconnections = 0\n",
-        "[listen]\nsocket_mode = 9\n",  "[listen]\nsocket_mode = 1777\n", "[listen]\nsocket_mode = 0x1\n",
-        "[listen]\nsocket_mode = rw\n", "[listen]\nsocket_mode =\n",   "[log]\ndebug_mode = true\n",
-        "[log]\ndebug_mode = Yes\n",    "[log]\ndebug_mode = 1\n",     "[log]\nlevel = loud\n",
-        "[cache]\npropagate = both\n",  "[staleness]\non_partition = Refuse\n", "[pod]\nrole = writer,reader\n",
+        "[redis]\ndb = -1\n",
+        "[redis]\ndb = 1K\n",
+        "[redis]\ndb = 65536\n",
+        "[redis]\ndb = 4294967296\n",
+        "[redis]\ndb =\n",
+        "[limits]\nconnections = 0\n",
+        "[listen]\nsocket_mode = 9\n",
+        "[listen]\nsocket_mode = 1777\n",
+        "[listen]\nsocket_mode = 0x1\n",
+        "[listen]\nsocket_mode = rw\n",
+        "[listen]\nsocket_mode =\n",
+        "[log]\ndebug_mode = true\n",
+        "[log]\ndebug_mode = Yes\n",
+        "[log]\ndebug_mode = 1\n",
+        "[log]\nlevel = loud\n",
+        "[cache]\npropagate = both\n",
+        "[staleness]\non_partition = Refuse\n",
+        "[pod]\nrole = writer,reader\n",
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
         assert_refused(bad[i], NAME ":2: [");
@@ -396,10 +449,26 @@ static void addresses_are_taken_apart(void **state)
     assert_loads("[redis]\naddr = unix:/run/redis.sock\n");
     assert_string_equal(config.redis.unix_path, "/run/redis.sock");
     assert_null(config.redis.host);
-    static const char *const bad[] = {"localhost",  "localhost:", ":6379",      "::1:6379",  "[::1]",      "[::1]6379",
-                                      "[::g]:1",    "[]:1",       "[::1:1",     "h:0",       "h:65536",    "h:6379x",
-                                      "h: 6379",    "h:+1",       "unix:",      "unix:rel",  "h h:1",      "u@h:1",
-                                      "redis://u:hunter2@h:1", "h:999999999999999999999"};
+    static const char *const bad[] = {"localhost",
+                                      "localhost:",
+                                      ":6379",
+                                      "::1:6379",
+                                      "[::1]",
+                                      "[::1]6379",
+                                      "[::g]:1",
+                                      "[]:1",
+                                      "[::1:1",
+                                      "h:0",
+                                      "h:65536",
+                                      "h:6379x",
+                                      "h: 6379",
+                                      "h:+1",
+                                      "unix:",
+                                      "unix:rel",
+                                      "h h:1",
+                                      "u@h:1",
+                                      "redis://u:hunter2@h:1",
+                                      "h:999999999999999999999"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         assert_refused(format("[redis]\naddr = %s\n", bad[i]), NAME ":2: [redis] addr: ");
         assert_null(strstr(report.errors[0], "hunter2"));
@@ -444,7 +513,7 @@ static void keys_that_contradict_each_other_are_refused(void **state)
 {
     (void)state;
     assert_refused("[staleness]\nbound = 40s\n", NAME ":2: [staleness] bound: max_stale is shorter than bound; "
-                                                 "max_stale = 40s or more");
+                                                      "max_stale = 40s or more");
     assert_refused("[staleness]\nbound = 2s\nmax_stale = 1999ms\n", NAME ":3: [staleness] max_stale: ");
     assert_loads("[staleness]\nbound = 30s\n");
     assert_refused("[cache]\nmax_value = 17M\n[limits]\nbuffers = 1G\n", NAME ":2: [cache] max_value: max_memory");
@@ -557,7 +626,8 @@ static void a_password_file_open_to_others_or_unusable_is_refused(void **state)
     for (size_t i = 0; i < sizeof modes / sizeof *modes; i++)
         assert_refused(format("[redis]\npassword_file = %s\n", write_file("password", "secret\n", modes[i])),
                        "is open to all users");
-    assert_refused(format("[redis]\npassword_file = %s\n", write_file("password", "\nsecret\n", 0600)), "is empty");
+    assert_refused(format("[redis]\npassword_file = %s\n", write_file("password", "\nsecret\n", 0600)),
+                   "is empty");
     assert_refused(format("[redis]\npassword_file = %s\n", write_file("password", "", 0600)), "is empty");
     assert_refused(format("[redis]\npassword_file = %s\n", dir), "is a directory");
     assert_refused(format("[redis]\npassword_file = %s\n", in_dir("missing")), "cannot be read: No such file");

@@ -1,8 +1,8 @@
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -44,9 +44,10 @@ static const char *printed_text(const char *text)
 static void a_line_has_level_message_and_fields(void **state)
 {
     (void)state;
-    const struct log_field fields[] = {LOG_TEXT("key", "user:1"), LOG_UINT("version", UINT64_MAX), LOG_INT("r", -5),
-                                       LOG_RAW("link=data state=up"), LOG_TEXT("none", NULL)};
-    size_t len = log_format(line, false, 1700000000123456789u, LOG_LEVEL_WARNING, "STALE DATA REJECTED", fields, 5, 3);
+    const struct log_field fields[] = {LOG_TEXT("key", "user:1"), LOG_UINT("version", UINT64_MAX),
+                                       LOG_INT("r", -5), LOG_RAW("link=data state=up"), LOG_TEXT("none", NULL)};
+    size_t len =
+        log_format(line, false, 1700000000123456789u, LOG_LEVEL_WARNING, "STALE DATA REJECTED", fields, 5, 3);
     line[len] = '\0';
     assert_string_equal(line, "2023-11-14T22:13:20.123Z warning STALE DATA REJECTED key=user:1 "
                               "version=18446744073709551615 r=-5 link=data state=up none=\"\" suppressed=3\n");
@@ -82,12 +83,16 @@ static void terminal_escapes_and_invalid_text_never_come_out_raw(void **state)
     (void)state;
     assert_string_equal(printed_text("\x1b[31mred"), "\"\\x1b[31mred\"");
     assert_string_equal(printed_text("\x7f"), "\"\\x7f\"");
-    assert_string_equal(printed_text("\xc2\x9b" "31m"), "\"\\xc2\\x9b31m\"");              /* CSI as UTF-8 */
-    assert_string_equal(printed_text("\xe2\x80\xae" "gpj"), "\"\\xe2\\x80\\xaegpj\"");     /* right-to-left */
-    assert_string_equal(printed_text("\xff\xc0\xaf"), "\"\\xff\\xc0\\xaf\"");              /* overlong / */
-    assert_string_equal(printed_text("\xed\xa0\x80"), "\"\\xed\\xa0\\x80\"");              /* a surrogate */
-    assert_string_equal(printed_text("\xf4\x90\x80\x80"), "\"\\xf4\\x90\\x80\\x80\"");     /* above U+10FFFF */
-    assert_string_equal(printed_text("\xe2\x82"), "\"\\xe2\\x82\"");                       /* cut off */
+    assert_string_equal(printed_text("\xc2\x9b"
+                                     "31m"),
+                        "\"\\xc2\\x9b31m\""); /* CSI as UTF-8 */
+    assert_string_equal(printed_text("\xe2\x80\xae"
+                                     "gpj"),
+                        "\"\\xe2\\x80\\xaegpj\"");                                     /* right-to-left */
+    assert_string_equal(printed_text("\xff\xc0\xaf"), "\"\\xff\\xc0\\xaf\"");          /* overlong / */
+    assert_string_equal(printed_text("\xed\xa0\x80"), "\"\\xed\\xa0\\x80\"");          /* a surrogate */
+    assert_string_equal(printed_text("\xf4\x90\x80\x80"), "\"\\xf4\\x90\\x80\\x80\""); /* above U+10FFFF */
+    assert_string_equal(printed_text("\xe2\x82"), "\"\\xe2\\x82\"");                   /* cut off */
 }
 
 static void every_byte_in_every_place_gives_one_clean_line(void **state)
