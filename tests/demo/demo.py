@@ -10,7 +10,8 @@ import time
 from scenarios import SCENARIOS
 from world import BOUND_S, HEARTBEAT_S, World
 
-TOTALS = ["version_checks", "accepted", "duplicates", "stale_rejected", "reads", "hits", "misses", "refused", "errors"]
+TOTALS = ["version_checks", "accepted", "duplicates", "stale_rejected", "reads", "hits", "misses", "refused",
+          "errors", "stale_served"]
 
 
 class Screen:
@@ -55,8 +56,8 @@ def report(world, screen, passed):
     screen.line(f"   total version checks   {total['version_checks']} ({total['accepted']} newer, "
                 f"{total['duplicates']} known already)")
     screen.line(f"   stale data rejected    {total['stale_rejected']}")
-    screen.line(f"   success rate           {rate:.1f} % of {total['reads']} reads proven fresh; {total['refused']} "
-                f"refused, {total['errors']} errors, none stale")
+    screen.line(f"   success rate           {rate:.1f} % of {total['reads']} reads proven fresh; "
+                f"{total['refused']} refused, {total['errors']} errors, {total['stale_served']} stale")
     screen.line(f"\n{passed} of {len(SCENARIOS)} scenarios passed")
 
 
@@ -70,7 +71,8 @@ def main():
     folder = tempfile.mkdtemp(prefix="dcached-demo-")
     tempfile.tempdir = folder
     keeper_path = os.path.join(os.path.dirname(os.path.abspath(__file__)), "keeper.py")
-    keeper = subprocess.Popen([sys.executable, keeper_path, folder], stdin=subprocess.PIPE, start_new_session=True)
+    keeper = subprocess.Popen([sys.executable, keeper_path, folder], stdin=subprocess.PIPE,
+                              start_new_session=True)
     try:
         screen.progress("starting Redis and three daemons")
         with World(folder, lambda text: screen.line("   " + text)) as world:

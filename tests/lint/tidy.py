@@ -15,14 +15,14 @@ def main():
     files = [f for f in files if f.startswith(("proto/", "daemon/", "client/")) and f.endswith(".c")]
 
     def check(path):
-        return path, subprocess.run(["clang-tidy", "-p", build, "--quiet", path], capture_output=True, text=True)
+        return subprocess.run(["clang-tidy", "-p", build, "--quiet", path], capture_output=True, text=True)
 
     bad = 0
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-        for path, done in pool.map(check, files):
+        for done in pool.map(check, files):
             if done.returncode:
                 bad += 1
-                print(done.stdout.replace(os.path.join(os.path.abspath(build), "../.."), "") or done.stderr, flush=True)
+                print(done.stdout or done.stderr, flush=True)
     print(f"clang-tidy: {len(files)} files, {bad} with findings")
     return 1 if bad or not files else 0
 
