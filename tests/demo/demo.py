@@ -76,8 +76,9 @@ def main():
     try:
         screen.progress("starting Redis and three daemons")
         with World(folder, lambda text: screen.line("   " + text)) as world:
-            screen.line(f"Redis, and the pods {', '.join(pod.name for pod in world.pods)}, each with a link of its "
-                        f"own to Redis. D = {BOUND_S:g} s, H = {HEARTBEAT_S:g} s.")
+            names = ", ".join(pod.name for pod in world.pods)
+            screen.line(f"Redis, and the pods {names}, each with a link of its own to Redis. D = {BOUND_S:g} s, "
+                        f"H = {HEARTBEAT_S:g} s.")
             passed = play(world, screen)
             report(world, screen, passed)
         return 0 if passed == len(SCENARIOS) else 1
