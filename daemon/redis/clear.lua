@@ -4,7 +4,7 @@ local changed = false
 
 local function clear()
     local epoch, run, seq, cleared = meta_read(KEYS[1])
-    if epoch ~= ARGV[1] or run ~= ARGV[2] or not seq or not cleared then
+    if epoch == '' or run == '' or epoch ~= ARGV[1] or run ~= ARGV[2] or not seq or not cleared then
         return 'W'
     end
     local time = redis.call('TIME')
