@@ -71,9 +71,12 @@ static const struct hello_key {
     size_t offset; /* in struct proto_hello */
     const char *wrong, *missing;
 } hello_keys[] = {
-#define X(name, text)                                                                                   \
-    {{(const uint8_t *)#name, sizeof(#name) - 1}, text, offsetof(struct proto_hello, name),             \
-     "hello: " #name " is of the wrong type", "hello: " #name " is missing"},
+#define X(name, text)                             \
+    {{(const uint8_t *)#name, sizeof(#name) - 1}, \
+     text,                                        \
+     offsetof(struct proto_hello, name),          \
+     "hello: " #name " is of the wrong type",     \
+     "hello: " #name " is missing"},
     HELLO_KEYS(X)
 #undef X
 };

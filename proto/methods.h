@@ -19,7 +19,7 @@
 
 /* Limits a client meets; `hello` says those in force. Each has one named outcome, in PROTOCOL.md. */
 #define PROTO_MGET_MAX 1024       /* keys in one mget or mset: INVALID */
-#define PROTO_IN_FLIGHT_MAX 1024  /* unanswered requests of one connection: no more is read until some are answered */
+#define PROTO_IN_FLIGHT_MAX 1024  /* of one connection, unanswered: no more is read until some are answered */
 #define PROTO_VERSIONS_MAX 1000   /* entries of one page of versions or verify */
 #define PROTO_WATCHES_MAX 16      /* watches of one connection: BUSY */
 

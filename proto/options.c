@@ -16,8 +16,9 @@ static const struct option {
     size_t offset; /* in struct options */
     const char *wrong, *twice;
 } options[] = {
-#define X(name, kind) \
-    {#name, KIND_##kind, offsetof(struct options, name), #name ": " WANT_##kind " expected", #name " is given twice"},
+#define X(name, kind)                                                                        \
+    {#name, KIND_##kind, offsetof(struct options, name), #name ": " WANT_##kind " expected", \
+     #name " is given twice"},
     OPTIONS(X)
 #undef X
 };

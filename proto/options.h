@@ -7,18 +7,18 @@
 
 #include "proto/methods.h"
 
-#define OPTIONS(X)             \
-    X(strong, BOOL)            \
-    X(min_version, VERSION)    \
-    X(epoch, EPOCH)            \
-    X(max_stale_ms, MS)        \
-    X(timeout_ms, MS)          \
-    X(version, VERSION)        \
-    X(ttl_ms, MS)              \
-    X(invalidate, BOOL)        \
-    X(write_id, WRITE_ID)      \
-    X(retry, BOOL)             \
-    X(client, TEXT)            \
+#define OPTIONS(X)          \
+    X(strong, BOOL)         \
+    X(min_version, VERSION) \
+    X(epoch, EPOCH)         \
+    X(max_stale_ms, MS)     \
+    X(timeout_ms, MS)       \
+    X(version, VERSION)     \
+    X(ttl_ms, MS)           \
+    X(invalidate, BOOL)     \
+    X(write_id, WRITE_ID)   \
+    X(retry, BOOL)          \
+    X(client, TEXT)         \
     X(protocol, UINT)
 
 enum option_index {

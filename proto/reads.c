@@ -2,8 +2,7 @@
 #include "proto/options.h"
 #include "proto/wire.h"
 
-#define READ_OPTIONS \
-    (OPTION_strong | OPTION_min_version | OPTION_epoch | OPTION_max_stale_ms | OPTION_timeout_ms)
+#define READ_OPTIONS (OPTION_strong | OPTION_min_version | OPTION_epoch | OPTION_max_stale_ms | OPTION_timeout_ms)
 
 #define READING_ELEMENTS 8
 #define FAILURE_ELEMENTS 3
@@ -152,8 +151,8 @@ void proto_pack_reading(struct buffer *b, const struct proto_reading *reading)
         b->failed = true;
         return;
     }
-    start = at = buffer_reserve(b, 3 + 4 * WIRE_UINT_MAX + 2 * WIRE_BYTES_MAX + reading->value.len +
-                                       reading->source.len);
+    start = at =
+        buffer_reserve(b, 3 + 4 * WIRE_UINT_MAX + 2 * WIRE_BYTES_MAX + reading->value.len + reading->source.len);
     if (!start)
         return;
     *at++ = 0x90 | READING_ELEMENTS;

@@ -51,7 +51,7 @@ static inline uint64_t wire_load(const uint8_t *at, unsigned bytes)
 
 /* ---- writing into reserved memory; each returns the first byte after what it wrote ------------------------ */
 
-#define WIRE_UINT_MAX 9  /* bytes of the longest integer */
+#define WIRE_UINT_MAX  9 /* bytes of the longest integer */
 #define WIRE_BYTES_MAX 5 /* bytes of the longest head of a str or bin */
 
 static inline uint8_t *wire_store(uint8_t *at, uint64_t value, unsigned bytes)

@@ -1,8 +1,7 @@
 /* set, mset and delete: params and outcomes, both ways. */
 #include "proto/options.h"
 
-#define WRITE_OPTIONS \
-    (OPTION_version | OPTION_ttl_ms | OPTION_invalidate | OPTION_write_id | OPTION_retry)
+#define WRITE_OPTIONS (OPTION_version | OPTION_ttl_ms | OPTION_invalidate | OPTION_write_id | OPTION_retry)
 
 #define WRITTEN_ELEMENTS 4
 #define FAILURE_ELEMENTS 3
@@ -140,8 +139,8 @@ const char *proto_decode_mset(struct cursor params, struct proto_write *ret_writ
                               uint64_t *ret_timeout_ms)
 {
     uint32_t count, writes;
-    const char *error = params_open(&params, 1, 2,
-                                    "params: [[[key, value, {options}?], ...], {timeout_ms}?] expected", &count);
+    const char *error =
+        params_open(&params, 1, 2, "params: [[[key, value, {options}?], ...], {timeout_ms}?] expected", &count);
 
     *ret_count = 0;
     *ret_timeout_ms = 0;
@@ -153,8 +152,8 @@ const char *proto_decode_mset(struct cursor params, struct proto_write *ret_writ
     if (writes > PROTO_MGET_MAX)
         return "items: at most 1024 in one call";
     for (uint32_t i = 0; i < writes && !error; i++)
-        error = decode_write(&params, true, WRITE_OPTIONS, "item: [key, value, {options}?] expected",
-                             &ret_writes[i]);
+        error =
+            decode_write(&params, true, WRITE_OPTIONS, "item: [key, value, {options}?] expected", &ret_writes[i]);
     if (!error)
         error = params_timeout(&params, count > 1, ret_timeout_ms);
     if (error)

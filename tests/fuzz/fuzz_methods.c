@@ -30,8 +30,9 @@ static void check_get(struct cursor params)
         return;
     proto_pack_get(&b, 7, key, &options);
     if (rpc_decode(slice_of(b.data, b.len), &frame) || proto_decode_get(frame.params, &key_again, &again) ||
-        !slice_equal(key, key_again) || options.min_version != again.min_version || options.strong != again.strong ||
-        !slice_equal(options.epoch, again.epoch) || options.max_stale_ms != again.max_stale_ms)
+        !slice_equal(key, key_again) || options.min_version != again.min_version ||
+        options.strong != again.strong || !slice_equal(options.epoch, again.epoch) ||
+        options.max_stale_ms != again.max_stale_ms)
         abort();
     buffer_deinit(&b);
 }

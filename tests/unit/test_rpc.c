@@ -99,6 +99,7 @@ static void malformed_envelope_is_named_and_keeps_its_id(void **state)
     assert_malformed("95 00 05 a1 78 90 90", "a message of this type has another number of elements", 5);
     assert_malformed("94 02 a1 78 90 90", "a message of this type has another number of elements", 0);
     assert_malformed("94 00 05 a1 78 90 00", "bytes follow the message", 5);
+    assert_malformed("94 00 05 a3 67 65 74 91 c4 01 6b 00", "bytes follow the message", 5);
     assert_malformed("94 01 05 c0 01 00", "bytes follow the message", 5);
     assert_malformed("94 00 05 a1 78 91 c1", "byte 0xc1 is not MessagePack", 5);
     assert_malformed("dd ff ff ff ff 00 05 a1 78 90", NULL, 0);
@@ -168,8 +169,15 @@ static void error_response_goes_both_ways(void **state)
 
 static void error_of_another_shape_is_refused(void **state)
 {
-    static const char *const errors[] = {"c0", "90", "91 05", "92 00 a0", "92 a1 35 a0", "92 05 06", "a3 62 61 64",
-                                         "92 cf ff ff ff ff ff ff ff ff a0", ""};
+    static const char *const errors[] = {"c0",
+                                         "90",
+                                         "91 05",
+                                         "92 00 a0",
+                                         "92 a1 35 a0",
+                                         "92 05 06",
+                                         "a3 62 61 64",
+                                         "92 cf ff ff ff ff ff ff ff ff a0",
+                                         ""};
 
     (void)state;
     for (size_t i = 0; i < sizeof(errors) / sizeof(errors[0]); i++) {
@@ -185,7 +193,7 @@ static void error_of_another_shape_is_refused(void **state)
 static void every_error_has_a_name(void **state)
 {
     (void)state;
-#define X(name, code, help)                                        \
+#define X(name, code, help)                                         \
     assert_string_not_equal(rpc_error_name(RPC_##name), "unknown"); \
     assert_int_equal(RPC_##name, code);
     RPC_ERRORS(X)
