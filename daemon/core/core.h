@@ -49,7 +49,7 @@ struct core_config {
 
     /*
      * Sees every value before it enters the cache. HOOK_REPLACE sets *ret_value, which has to stay valid until
-     * the step returns. NULL: no hook. `local`: a reader pod's own set.
+     * the effects are drained. NULL: no hook. `local`: a reader pod's own set.
      */
     enum hook_verdict (*hook)(void *ctx, struct slice key, struct slice value, uint64_t version,
                               struct slice source, bool local, struct slice *ret_value);

@@ -112,18 +112,26 @@ enum subscription_state {
     SUBSCRIPTION_CURRENT,  /* a generation is current */
 };
 
-enum heartbeat_state { HEARTBEAT_IDLE, HEARTBEAT_ASKED, HEARTBEAT_PINGED };
-
+/*
+ * Two halves: the store is asked who it is and what meta says, every H; and each answer is followed by a PING on
+ * the subscription, unless one is out already. So a slow subscription does not keep the pod from noticing that
+ * the server is no longer the one it was.
+ */
 struct heartbeat {
-    enum heartbeat_state state;
-    uint64_t id, nonce;
-    uint64_t started_at;
-    uint64_t seq_read;
-    uint64_t highest; /* core->highest when it was started: less in meta means that the store lost writes */
-    uint64_t due;     /* when the next one starts */
-    bool wanted;      /* start one as soon as the spacing allows */
-    bool counts;      /* it was started after the subscription was confirmed */
-    unsigned missed;  /* in a row that found messages missing */
+    bool asked; /* FX_IDENTITY is out */
+    uint64_t id;
+    uint64_t asked_at;
+    uint64_t highest; /* core->highest when it was asked: less in meta means that the store lost writes */
+    bool counts;      /* it was asked after the subscription was confirmed */
+
+    bool pinged; /* FX_PING is out */
+    uint64_t nonce;
+    uint64_t started_at; /* asked_at of the answer that this PING follows */
+    uint64_t seq_read;   /* and the seq it brought */
+
+    uint64_t due;    /* when the next one starts */
+    bool wanted;     /* start one as soon as the spacing allows */
+    unsigned missed; /* in a row that found messages missing */
 };
 
 /* What the pod takes the store to be; anything else than this is another epoch. */
@@ -269,7 +277,8 @@ void read_answer_absent(struct core *core, struct waiter *waiter, uint64_t as_of
 /* A permitted stale answer if there is one, otherwise the refusal. */
 void read_give_up(struct core *core, struct waiter *waiter, enum core_reason reason, struct slice text);
 void read_answer_error(struct core *core, struct waiter *waiter, struct slice text);
-void read_release_barrier(struct core *core); /* the heartbeat under way has ended */
+/* The heartbeat that was started at this moment has ended: strong reads that arrived before it go on. */
+void read_release_barrier(struct core *core, uint64_t started_at);
 
 /* flight.c */
 bool flight_join(struct core *core, struct waiter *waiter, bool header_only); /* false: ENOMEM */

@@ -137,29 +137,24 @@ void proof_link_up(struct core *core, enum core_link link, bool master, const st
     subscribe_if_possible(core);
 }
 
-static void heartbeat_end(struct core *core)
-{
-    core->heartbeat.state = HEARTBEAT_IDLE;
-    core->heartbeat.due = core->heartbeat.started_at + core->heartbeat_ns;
-    read_release_barrier(core);
-}
-
 void proof_link_down(struct core *core, enum core_link link)
 {
+    struct heartbeat *h = &core->heartbeat;
+
     if (link == LINK_SUBSCRIPTION) {
         core->subscription_link.up = false;
         core->subscription = SUBSCRIPTION_NONE;
-        if (core->heartbeat.state == HEARTBEAT_PINGED)
-            heartbeat_end(core);
-        return;
+        h->pinged = false;
+    } else {
+        core->data.up = false;
+        core->identity_ok = false;
+        core->proposing = false;
+        core->link_reason = REASON_NO_LINK;
+        h->asked = false;
+        flight_link_down(core);
     }
-    core->data.up = false;
-    core->identity_ok = false;
-    core->proposing = false;
-    core->link_reason = REASON_NO_LINK;
-    if (core->heartbeat.state != HEARTBEAT_IDLE)
-        heartbeat_end(core);
-    flight_link_down(core);
+    /* No heartbeat can end well before the link is back: strong reads ask Redis themselves. */
+    read_release_barrier(core, core->now);
 }
 
 /* ---- epochs ----------------------------------------------------------------------------------------------- */
@@ -175,6 +170,8 @@ void proof_forget(struct core *core, const char *why)
     core->highest = 0;
     core->run_first = core->run_last = 0;
     core->heartbeat.missed = 0;
+    /* A PONG that is still to come belongs to what ended. */
+    core->heartbeat.pinged = false;
     if (core->subscription == SUBSCRIPTION_CURRENT)
         core->subscription = SUBSCRIPTION_STARTING;
     snprintf(core->epoch_why, sizeof(core->epoch_why), "%s", why);
@@ -282,9 +279,9 @@ static void heartbeat_start(struct core *core)
     struct heartbeat *h = &core->heartbeat;
     struct core_effect *effect = effect_push(core, FX_IDENTITY);
 
-    h->state = HEARTBEAT_ASKED;
+    h->asked = true;
     h->id = core->next_id++;
-    h->started_at = core->now;
+    h->asked_at = core->now;
     h->highest = core->highest;
     h->due = core->now + core->heartbeat_ns;
     h->wanted = false;
@@ -308,14 +305,15 @@ void proof_identity(struct core *core, const struct core_event *event)
     const struct meta *meta = &event->identity.meta;
     const struct run_id *run = &event->identity.run;
 
-    if (h->state != HEARTBEAT_ASKED || event->identity.id != h->id)
+    if (!h->asked || event->identity.id != h->id)
         return;
+    h->asked = false;
     core->heard_at = core->now;
     if (event->identity.status != REPLY_OK) {
         core->counters.heartbeats_failed++;
         core->identity_ok = false;
         trouble_set(core, "Redis refused the heartbeat", event->identity.text);
-        heartbeat_end(core);
+        read_release_barrier(core, h->asked_at);
         return;
     }
     if (!event->identity.master || !run_id_equal(run, &core->data.run)) {
@@ -324,14 +322,14 @@ void proof_identity(struct core *core, const struct core_event *event)
                                                 : "the server is no longer a master");
         return;
     }
-    core->round_trip_ns = core->now - h->started_at;
+    core->round_trip_ns = core->now - h->asked_at;
     core->store_us = event->identity.store_us;
-    core->store_at = h->started_at;
+    core->store_at = h->asked_at;
 
     core->epoch_ok = meta_usable(core, meta, run);
     if (!core->epoch_ok && core->config.may_write && core->now >= core->propose_retry_at) {
         propose(core, meta, run);
-        heartbeat_end(core);
+        read_release_barrier(core, h->asked_at);
         return;
     }
     const char *why = epoch_changed(core, meta, run);
@@ -347,10 +345,13 @@ void proof_identity(struct core *core, const struct core_event *event)
     core->trouble_text[0] = '\0';
 
     if (core->subscription < SUBSCRIPTION_STARTING || !h->counts) {
-        heartbeat_end(core);
+        read_release_barrier(core, h->asked_at);
         return;
     }
-    h->state = HEARTBEAT_PINGED;
+    if (h->pinged)
+        return;
+    h->pinged = true;
+    h->started_at = h->asked_at;
     h->seq_read = meta->seq;
     h->nonce = core->next_id++;
     effect_push(core, FX_PING)->ping.nonce = h->nonce;
@@ -415,14 +416,16 @@ static void generation_prove(struct core *core)
 
 void proof_pong(struct core *core, uint64_t nonce)
 {
-    if (core->heartbeat.state != HEARTBEAT_PINGED || nonce != core->heartbeat.nonce)
+    struct heartbeat *h = &core->heartbeat;
+
+    if (!h->pinged || nonce != h->nonce)
         return;
-    core->heartbeat.state = HEARTBEAT_IDLE;
+    h->pinged = false;
     if (core->subscription == SUBSCRIPTION_STARTING)
         generation_start(core);
     else
         generation_prove(core);
-    heartbeat_end(core);
+    read_release_barrier(core, h->started_at);
 }
 
 /* ---- what is due ------------------------------------------------------------------------------------------ */
@@ -430,12 +433,12 @@ void proof_pong(struct core *core, uint64_t nonce)
 static uint64_t heartbeat_due(const struct core *core)
 {
     const struct heartbeat *h = &core->heartbeat;
-    uint64_t early = h->started_at + core->heartbeat_ns / HEARTBEAT_SPACING;
+    uint64_t early = h->asked_at + core->heartbeat_ns / HEARTBEAT_SPACING;
 
-    if (!core->data.up || h->state != HEARTBEAT_IDLE || core->proposing)
+    if (!core->data.up || h->asked || core->proposing)
         return UINT64_MAX;
     /* Strong reads are not held back: one heartbeat serves all that wait. */
-    if (!list_empty(&core->barrier))
+    if (!list_empty(&core->barrier) && !h->pinged)
         return 0;
     return h->wanted && early < h->due ? early : h->due;
 }

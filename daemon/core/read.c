@@ -219,7 +219,7 @@ void read_resume(struct core *core, struct waiter *waiter)
     }
 }
 
-void read_release_barrier(struct core *core)
+void read_release_barrier(struct core *core, uint64_t started_at)
 {
     struct list ready, later;
 
@@ -228,7 +228,7 @@ void read_release_barrier(struct core *core)
     list_splice(&ready, &core->barrier);
     while (!list_empty(&ready)) {
         struct waiter *waiter = list_entry(ready.next, struct waiter, peers);
-        if (waiter->arrived > core->heartbeat.started_at) {
+        if (waiter->arrived > started_at) {
             list_remove(&waiter->peers);
             list_append(&later, &waiter->peers);
             continue;
