@@ -93,8 +93,10 @@ static bool check_section(struct reader *reader, struct line line)
         reader->section[len] = '\0';
     }
     if (len > SECTION_MAX || !config_section_known(reader->section)) {
+        char quoted[CONFIG_QUOTE_MAX];
         draft_error_at(reader->draft, reader->line,
-                       "this is no section; [pod], [listen], [redis], [cache], [staleness], [limits] or [log]");
+                       "%s is no section; [pod], [listen], [redis], [cache], [staleness], [limits] or [log]",
+                       len > SECTION_MAX ? "this" : config_quote(reader->section, quoted));
         return false;
     }
     reader->skip = false;

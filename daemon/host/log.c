@@ -116,18 +116,14 @@ void log_write(struct log *log, uint64_t now, enum log_level level, const char *
 
     struct timespec wall;
     clock_gettime(CLOCK_REALTIME, &wall);
-    char line[1 + LOG_LINE_MAX];
-    line[0] = '\n';
-    size_t len = log_format(line + 1, log->journal, (uint64_t)wall.tv_sec * NS_PER_SECOND + (uint64_t)wall.tv_nsec,
+    char line[LOG_LINE_MAX];
+    size_t len = log_format(line, log->journal, (uint64_t)wall.tv_sec * NS_PER_SECOND + (uint64_t)wall.tv_nsec,
                             level, message, fields, count, suppressed);
 
     int saved_errno = errno;
-    ssize_t written = log->cut ? write_now(log, line, len + 1) : write_now(log, line + 1, len);
-    errno = saved_errno;
-    if (written <= 0) {
+    if (write_now(log, line, len) <= 0) {
         log->suppressed_total++;
         bucket_of(log, now, message)->suppressed += suppressed + 1;
-        return;
     }
-    log->cut = (size_t)written < len + log->cut;
+    errno = saved_errno;
 }

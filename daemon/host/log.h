@@ -71,7 +71,6 @@ struct log {
     int fd;
     bool is_socket;
     bool journal;
-    bool cut; /* the last line went out in part: the next one starts on a line of its own */
     enum log_level level;
     uint64_t suppressed_total;
     struct log_bucket buckets[LOG_KINDS + 1];

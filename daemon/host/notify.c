@@ -44,9 +44,7 @@ static int address_of(struct notify *notify, const char *path)
     memcpy(notify->addr.sun_path, path, len);
     notify->addr_len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len);
     if (path[0] == '@')
-        notify->addr.sun_path[0] = '\0'; /* abstract: the length counts, there is no NUL at the end */
-    else
-        notify->addr_len++;
+        notify->addr.sun_path[0] = '\0'; /* abstract; the length says where a name ends, no NUL does */
     return 0;
 }
 

@@ -211,6 +211,24 @@ static void a_long_line_is_refused_and_never_cut(void **state)
     assert_int_equal(config.redis.db, 3);
 }
 
+/* How long that is depends on how inih was built; the error says it. */
+static void the_limit_of_a_line_is_exact(void **state)
+{
+    (void)state;
+    char text[1024] = "[cache]\non_set_local_cache = /";
+    const char *first = strchr(text, '\n') + 1;
+    size_t start = strlen(text);
+    unsigned limit = 0;
+    memset(text + start, 'h', 900);
+    assert_int_equal(load(text), CONFIG_INVALID);
+    assert_int_equal(sscanf(report.errors[0], NAME ":2: is longer than %u bytes", &limit), 1);
+    assert_in_range(limit, 160, 900);
+    text[first - text + limit + 1] = '\0';
+    assert_refused(text, ":2: is longer than ");
+    text[first - text + limit] = '\0';
+    assert_refused(text, strchr(text, '/')); /* there is no such file: the error has the whole path */
+}
+
 static void the_longest_line_that_fits_arrives_whole(void **state)
 {
     (void)state;
@@ -258,7 +276,7 @@ static void duplicates_are_refused_with_both_lines(void **state)
 static void unknown_sections_and_keys_are_refused(void **state)
 {
     (void)state;
-    assert_refused("[pods]\nid = a\n", NAME ":1: this is no section");
+    assert_refused("[pods]\nid = a\n", NAME ":1: \"pods\" is no section");
     assert_int_equal(report.error_count, 1);
     assert_refused("[pod]\nidd = a\n", NAME ":2: [pod] has no key \"idd\"");
     assert_refused("[redis]\nbound = 1s\n", NAME ":2: [redis] has no key \"bound\"");
@@ -356,6 +374,9 @@ static void durations_need_a_unit_and_nothing_else(void **state)
                                       "18446744073709551616ms",
                                       "99999999999999999999999s",
                                       "5124095577h",
+                                      "18446744073709551617s",
+                                      "18446744074s",
+                                      "18446744073709551621s",
                                       "\xc2\xa0"
                                       "1s"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
@@ -387,6 +408,7 @@ static void sizes_are_digits_with_an_optional_unit(void **state)
                                       "18446744073709551616",
                                       "18014398509481984K",
                                       "17179869184G",
+                                      "18014398509547520K",
                                       "0",
                                       "1023K",
                                       "2048G"};
@@ -683,6 +705,7 @@ int main(void)
         cmocka_unit_test(a_semicolon_does_not_cut_a_value),
         cmocka_unit_test(a_leading_blank_does_not_continue_a_value),
         cmocka_unit_test(a_long_line_is_refused_and_never_cut),
+        cmocka_unit_test(the_limit_of_a_line_is_exact),
         cmocka_unit_test(the_longest_line_that_fits_arrives_whole),
         cmocka_unit_test(a_nul_byte_is_refused_wherever_it_stands),
         cmocka_unit_test(control_bytes_are_refused_and_not_repeated),

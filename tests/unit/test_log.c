@@ -88,8 +88,9 @@ static void terminal_escapes_and_invalid_text_never_come_out_raw(void **state)
                         "\"\\xc2\\x9b31m\""); /* CSI as UTF-8 */
     assert_string_equal(printed_text("\xe2\x80\xae"
                                      "gpj"),
-                        "\"\\xe2\\x80\\xaegpj\"");                                     /* right-to-left */
-    assert_string_equal(printed_text("\xff\xc0\xaf"), "\"\\xff\\xc0\\xaf\"");          /* overlong / */
+                        "\"\\xe2\\x80\\xaegpj\"");                            /* right-to-left */
+    assert_string_equal(printed_text("\xff\xc0\xaf"), "\"\\xff\\xc0\\xaf\""); /* overlong / */
+    assert_string_equal(printed_text("\xe0\x80\xaf"), "\"\\xe0\\x80\\xaf\"");
     assert_string_equal(printed_text("\xed\xa0\x80"), "\"\\xed\\xa0\\x80\"");          /* a surrogate */
     assert_string_equal(printed_text("\xf4\x90\x80\x80"), "\"\\xf4\\x90\\x80\\x80\""); /* above U+10FFFF */
     assert_string_equal(printed_text("\xe2\x82"), "\"\\xe2\\x82\"");                   /* cut off */
