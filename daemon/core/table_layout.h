@@ -22,11 +22,11 @@
 #include "daemon/core/hash.h"
 #include "daemon/core/table.h"
 
-#define SEGMENT_MAGIC "dcached\n"
+#define SEGMENT_MAGIC  "dcached\n"
 #define SEGMENT_LAYOUT 1
-#define SEGMENT_SMALL ((size_t)64 * 1024)
-#define SEGMENT_PAGE 4096
-#define SEGMENT_MAX (UINT64_C(8) << 40) /* what 40 bits of offset / 8 reach */
+#define SEGMENT_SMALL  ((size_t)64 * 1024)
+#define SEGMENT_PAGE   4096
+#define SEGMENT_MAX    (UINT64_C(8) << 40) /* what 40 bits of offset / 8 reach */
 
 enum {
     BUCKET_SLOTS = 7,

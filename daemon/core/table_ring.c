@@ -171,6 +171,7 @@ static void pop_main(struct table *t, struct wish *wish)
 {
     struct ring *r = &t->main;
     struct entry *e = ring_tail(t, r), *to;
+    const bool room = wish->size && has_room(r, wish->size);
     uint64_t hash, size, *slot;
     uint8_t freq;
 
@@ -179,7 +180,7 @@ static void pop_main(struct table *t, struct wish *wish)
     hash = table_hash(t, entry_key(e));
     slot = index_find_entry(t, hash, e);
     freq = *index_freq(t, slot);
-    if (wish->kept == KEPT_MAX || (freq == 0 && (wish->size == 0 || !has_room(r, wish->size)))) {
+    if (wish->kept == KEPT_MAX || (freq == 0 && !room)) {
         evict_tail(t, r, hash, slot);
         return;
     }
@@ -189,7 +190,7 @@ static void pop_main(struct table *t, struct wish *wish)
     to = take_head(t, r, size);
     memmove(to, e, size);
     *slot = slot_make(t, hash, to);
-    *index_freq(t, slot) = freq ? (uint8_t)(freq - 1) : 0;
+    *index_freq(t, slot) = room ? freq : (uint8_t)(freq - 1);
 }
 
 static void make_bytes(struct table *t, struct ring *r, struct wish *wish);
@@ -238,8 +239,22 @@ static bool has_bytes(const struct ring *r, uint64_t size)
     return r->size - r->head >= size || r->tail >= size;
 }
 
+/*
+ * Where removed records take much of M, a long run of live ones may lie between them and the tail, and moving
+ * 32 of these frees nothing. So the tail is kept ahead of the need: 1/16 of M is free before it is asked for.
+ */
+static void clean_ahead(struct table *t, struct wish *wish)
+{
+    const struct ring *r = &t->main;
+
+    while (wish->kept < KEPT_MAX && r->size - r->used < r->size / 16 && has_room(r, wish->size))
+        pop_main(t, wish);
+}
+
 static void make_bytes(struct table *t, struct ring *r, struct wish *wish)
 {
+    if (r == &t->main)
+        clean_ahead(t, wish);
     for (;;) {
         if (r->entries == 0)
             r->head = r->tail = r->used = 0;

@@ -15,8 +15,8 @@
 #include "daemon/core/table.h"
 
 #define VALUE_BYTES 100
-#define GATE 0.88
-#define GATE_SHORT 0.92
+#define GATE        0.88
+#define GATE_SHORT  0.92
 
 static void *must(void *memory)
 {
@@ -27,7 +27,7 @@ static void *must(void *memory)
     return memory;
 }
 
-/* ---- random numbers and Zipf ------------------------------------------------------------------------------- */
+/* ---- random numbers and Zipf ---------------------------------------------------------------------------- */
 
 static uint64_t random_next(uint64_t *state) /* splitmix64 */
 {
@@ -76,7 +76,7 @@ static uint32_t zipf_draw(const struct zipf *z, uint64_t *random)
     return low;
 }
 
-/* ---- traces ------------------------------------------------------------------------------------------------ */
+/* ---- traces --------------------------------------------------------------------------------------------- */
 
 struct trace {
     uint32_t *keys;
@@ -122,7 +122,7 @@ static struct trace trace_shifts(uint32_t keys, uint32_t count)
     return trace;
 }
 
-/* ---- exact LRU ----------------------------------------------------------------------------------------------- */
+/* ---- exact LRU ------------------------------------------------------------------------------------------ */
 
 /* A ring of links through an array; the last element is its anchor. */
 struct lru {
@@ -182,7 +182,7 @@ static double lru_miss_ratio(const struct trace *trace, uint32_t capacity)
     return (double)misses / (trace->count - first);
 }
 
-/* ---- the table ----------------------------------------------------------------------------------------------- */
+/* ---- the table ------------------------------------------------------------------------------------------ */
 
 static bool table_request(struct table *t, uint32_t number)
 {
@@ -205,7 +205,8 @@ static bool table_request(struct table *t, uint32_t number)
 }
 
 /* Bounded by bytes as the daemon's cache is, or by entries; *ret_entries: how many it held at the end. */
-static double table_miss_ratio(const struct trace *trace, uint32_t capacity, bool by_entries, uint32_t *ret_entries)
+static double table_miss_ratio(const struct trace *trace, uint32_t capacity, bool by_entries,
+                               uint32_t *ret_entries)
 {
     const struct table_config config = {
         /* 170: 152 of the record and 18 of the index; twice that where it is not to be the limit. */
@@ -229,7 +230,7 @@ static double table_miss_ratio(const struct trace *trace, uint32_t capacity, boo
     return (double)misses / (trace->count - first);
 }
 
-/* ---- the figures --------------------------------------------------------------------------------------------- */
+/* ---- the figures ---------------------------------------------------------------------------------------- */
 
 /* 1 if the gate (0: none) is missed. */
 static int compare(const char *name, const struct trace *trace, uint32_t capacity, bool by_entries, double gate)
@@ -267,7 +268,8 @@ int main(int argc, char **argv)
     int missed;
 
     printf("%u keys, %u requests; cache 1 %% and 10 %% of the keys\n", keys, requests);
-    printf("%-24s %-8s %8s   %-6s   %-6s   %-5s   gate\n", "trace", "bound by", "entries", "table", "LRU", "ratio");
+    printf("%-24s %-8s %8s   %-6s   %-6s   %-5s   gate\n", "trace", "bound by", "entries", "table", "LRU",
+           "ratio");
     missed = compare_sizes("Zipf 0.99", trace_zipf(keys, requests, 0.99), keys, brief ? GATE_SHORT : GATE);
     compare_sizes("Zipf 0.99 with scans", trace_scans(keys, requests), keys, 0);
     compare_sizes("Zipf 0.99 that shifts", trace_shifts(keys, requests), keys, 0);

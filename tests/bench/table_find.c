@@ -10,11 +10,11 @@
 
 #include "daemon/core/table.h"
 
-#define KEY_BYTES 12
+#define KEY_BYTES   12
 #define VALUE_BYTES 100
-#define LOOKUPS 1000000
-#define BURST 64
-#define ROUNDS 9
+#define LOOKUPS     1000000
+#define BURST       64
+#define ROUNDS      9
 
 static uint64_t sum; /* keeps the compiler from dropping the lookups */
 
@@ -91,7 +91,10 @@ static void name_key(char *to, unsigned number)
 static int measure(unsigned keys)
 {
     static const uint8_t value[VALUE_BYTES];
-    const struct table_config config = {.bytes = (size_t)keys * 200 + 65536, .entry_bytes = KEY_BYTES + VALUE_BYTES};
+    const struct table_config config = {
+        .bytes = (size_t)keys * 200 + 65536,
+        .entry_bytes = KEY_BYTES + VALUE_BYTES,
+    };
     const struct table_item item = {.value = slice_of(value, sizeof value)};
     char *wanted = malloc((size_t)LOOKUPS * KEY_BYTES);
     struct table_stats stats;
