@@ -1,0 +1,285 @@
+/* The command line of dcachectl, and its table of verbs. */
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "client/dcachectl/ctl.h"
+
+#define TIMEOUT_DEFAULT_MS 2000
+#define READ_FLAGS         (FLAG_strong | FLAG_min_version | FLAG_epoch | FLAG_allow_stale)
+
+static const struct verb verbs[] = {
+    {"ping", "", "is the daemon there?", NULL, 0, 0, 0, verb_ping},
+    {"status", "", "is it healthy, and if not, why not? Exit 6 when plain reads are not served", NULL, 0, 0, 0,
+     verb_status},
+    {"stats", "", "counters since the daemon's start", NULL, 0, 0, 0, verb_stats},
+    {"get", "KEY", "the value of a key, raw; escaped on a terminal",
+     "  --strong            reflect everything acknowledged, in any pod, before this call\n"
+     "  --min-version N     only if the pod has at least this version\n"
+     "  --epoch EPOCH       the epoch N was given in\n"
+     "  --allow-stale DUR   if freshness cannot be proven, accept a value at most this old\n",
+     READ_FLAGS, 1, 1, verb_get},
+    {"set", "KEY VALUE|-", "write a value; - reads it from standard input",
+     "  --version N         version of this value; without it the store gives one\n"
+     "  --ttl DUR           time to live; 0: none; without it the daemon's default\n"
+     "  --invalidate        other pods only drop their copy\n"
+     "  --retry WRITE_ID    again, after an indeterminate attempt: commits once\n",
+     FLAG_version | FLAG_ttl | FLAG_invalidate | FLAG_retry, 2, 2, verb_set},
+    {"delete", "KEY", "leave a tombstone, so that no older write brings the key back",
+     "  --version N         version of the tombstone\n"
+     "  --retry WRITE_ID    again, after an indeterminate attempt: commits once\n",
+     FLAG_version | FLAG_retry, 1, 1, verb_delete},
+    {"clear", "", "remove all keys of the partition, in all pods",
+     "  --yes               really\n", FLAG_yes, 0, 0, verb_clear},
+    {"inspect", "KEY", "cached copy, floor and Redis side by side, with the verdict", NULL, 0, 1, 1, verb_inspect},
+    {"versions", "[PREFIX]", "what the pod knows of its keys", NULL, 0, 0, 1, verb_versions},
+    {"watch", "[PREFIX]", "events as they happen, until interrupted", NULL, 0, 0, 1, verb_watch},
+    {"verify", "", "compare what is cached with Redis. Exit 1 if anything differs", NULL, 0, 0, 0, verb_verify},
+};
+
+#define VERB_COUNT (sizeof verbs / sizeof *verbs)
+
+static const struct {
+    const char *name;
+    bool argument;
+} flags[FLAG_COUNT] = {
+#define X(name, argument) {#name, argument},
+    CTL_FLAGS(X)
+#undef X
+};
+
+/* ---- help ------------------------------------------------------------------------------------------------- */
+
+static const char global_help[] =
+    "  -s, --socket PATH   of the daemon (default: $DCACHED_SOCKET, or " DCACHE_DEFAULT_SOCKET ")\n"
+    "  --json              answer as JSON\n"
+    "  --timeout DUR       of the call (default 2s)\n"
+    "  -h, --help          this, or of a verb\n";
+
+static int print_help(void)
+{
+    printf("usage: dcachectl [OPTION...] VERB [ARGUMENT...]\n\nLooks into the dcached of this pod.\n\nverbs:\n");
+    for (size_t i = 0; i < VERB_COUNT; i++)
+        printf("  %-8s %-12s %s\n", verbs[i].name, verbs[i].operands, verbs[i].summary);
+    printf("\noptions:\n%s  -V, --version       version of dcachectl\n", global_help);
+    printf("\nDUR is a number with a unit: 500ms, 2s, 1m, 1h. After -- everything is an argument.\n"
+           "\nexit: 0 ok, 1 failed, 2 usage, 3 daemon unreachable, 4 absent, 5 write rejected (stale or conflict),\n"
+           "6 refused (freshness cannot be proven) or not ready, 7 permission, 8 timeout, 9 indeterminate write\n");
+    return EXIT_OK;
+}
+
+static int print_verb_help(const struct verb *verb)
+{
+    printf("usage: dcachectl %s%s%s%s\n\n%s\n\noptions:\n%s%s", verb->name, verb->flags ? " [OPTION...]" : "",
+           *verb->operands ? " " : "", verb->operands, verb->summary, verb->help ? verb->help : "", global_help);
+    return EXIT_OK;
+}
+
+/* ---- command line ----------------------------------------------------------------------------------------- */
+
+struct line {
+    int count;
+    char **words;
+    int at;
+    const struct verb *verb; /* NULL: not yet */
+    const char *socket;
+    const char *timeout;
+    bool help, version;
+};
+
+/* `word` is "--name" or "--name=argument"; is it `name`? Underscores of C names are dashes here. */
+static bool word_is(const char *word, const char *name, const char **ret_argument)
+{
+    *ret_argument = NULL;
+    word += 2;
+    for (; *name; name++, word++)
+        if (*word != (*name == '_' ? '-' : *name))
+            return false;
+    if (*word == '=')
+        *ret_argument = word + 1;
+    return *word == '\0' || *word == '=';
+}
+
+/* The argument of an option: behind its "=", or the next word. False: it is missing. */
+static bool line_take_argument(struct line *line, const char **argument)
+{
+    if (*argument)
+        return true;
+    if (line->at >= line->count)
+        return false;
+    *argument = line->words[line->at++];
+    return true;
+}
+
+enum { TAKEN, UNKNOWN, WRONG };
+
+static int line_take_global(struct line *line, struct ctl *ctl, const char *word)
+{
+    const char *argument = NULL;
+    bool is_long = strncmp(word, "--", 2) == 0;
+
+    if (strcmp(word, "-h") == 0 || strcmp(word, "--help") == 0) {
+        line->help = true;
+    } else if (strcmp(word, "-V") == 0 || (strcmp(word, "--version") == 0 && !line->verb)) {
+        line->version = true;
+    } else if (strcmp(word, "--json") == 0) {
+        ctl->json = true;
+    } else if (strncmp(word, "-s", 2) == 0) {
+        argument = word[2] ? word + 2 : NULL;
+        if (!line_take_argument(line, &argument))
+            return ctl_usage("-s needs a path"), WRONG;
+        line->socket = argument;
+    } else if (is_long && word_is(word, "socket", &argument)) {
+        if (!line_take_argument(line, &argument))
+            return ctl_usage("--socket needs a path"), WRONG;
+        line->socket = argument;
+    } else if (is_long && word_is(word, "timeout", &argument)) {
+        if (!line_take_argument(line, &argument))
+            return ctl_usage("--timeout needs a duration"), WRONG;
+        line->timeout = argument;
+    } else {
+        return UNKNOWN;
+    }
+    return TAKEN;
+}
+
+static int line_take_flag(struct line *line, struct ctl *ctl, const char *word)
+{
+    for (unsigned i = 0; line->verb && strncmp(word, "--", 2) == 0 && i < FLAG_COUNT; i++) {
+        const char *argument;
+
+        if (!(line->verb->flags >> i & 1) || !word_is(word, flags[i].name, &argument))
+            continue;
+        if (argument && !flags[i].argument)
+            return ctl_usage("%.*s takes no argument", (int)(argument - word - 1), word), WRONG;
+        if (flags[i].argument && !line_take_argument(line, &argument))
+            return ctl_usage("%s needs an argument", word), WRONG;
+        ctl->given |= 1u << i;
+        ctl->flags[i] = argument;
+        return TAKEN;
+    }
+    return UNKNOWN;
+}
+
+/* Long words are cut: a value can be there by mistake. */
+static int line_unknown(const struct line *line, const char *word)
+{
+    if (!line->verb)
+        return ctl_usage("unknown option '%.40s'", word);
+    return ctl_usage("%s: unknown option '%.40s' (a value that begins with - goes behind --)", line->verb->name,
+                     word);
+}
+
+static int line_take_operand(struct line *line, struct ctl *ctl, const char *word)
+{
+    if (line->verb) {
+        if (ctl->operand_count == line->verb->operands_max)
+            return ctl_usage("%s: too many arguments: '%.40s'", line->verb->name, word);
+        ctl->operands[ctl->operand_count++] = word;
+        return EXIT_OK;
+    }
+    for (size_t i = 0; i < VERB_COUNT; i++)
+        if (strcmp(word, verbs[i].name) == 0)
+            line->verb = &verbs[i];
+    return line->verb ? EXIT_OK : ctl_usage("unknown verb '%.40s'", word);
+}
+
+static int line_read(struct line *line, struct ctl *ctl)
+{
+    bool options = true;
+    int r;
+
+    while (line->at < line->count) {
+        const char *word = line->words[line->at++];
+
+        if (options && strcmp(word, "--") == 0) {
+            options = false;
+            continue;
+        }
+        if (options && word[0] == '-' && word[1] != '\0') {
+            r = line_take_global(line, ctl, word);
+            if (r == UNKNOWN)
+                r = line_take_flag(line, ctl, word);
+            if (r == WRONG)
+                return EXIT_USAGE;
+            if (r == UNKNOWN)
+                return line_unknown(line, word);
+            continue;
+        }
+        r = line_take_operand(line, ctl, word);
+        if (r != EXIT_OK)
+            return r;
+    }
+    return EXIT_OK;
+}
+
+/* ---- running ---------------------------------------------------------------------------------------------- */
+
+static int ctl_open(struct ctl *ctl, const struct line *line)
+{
+    dcache_options options = {.size = sizeof options, .socket = line->socket, .name = "dcachectl"};
+    uint64_t timeout_ms = TIMEOUT_DEFAULT_MS;
+    dcache_result result;
+
+    if (line->timeout &&
+        (!parse_duration_ms(line->timeout, &timeout_ms) || timeout_ms == 0 || timeout_ms > INT32_MAX))
+        return ctl_usage("--timeout: '%.40s' is no duration like 500ms or 2s", line->timeout);
+    ctl->timeout_ms = options.timeout_ms = (uint32_t)timeout_ms;
+    ctl->tty = isatty(STDOUT_FILENO);
+    ctl->color = ctl->tty && !(getenv("NO_COLOR") && *getenv("NO_COLOR"));
+    result = dcache_open(&ctl->cache, &options);
+    if (result == DCACHE_E_INVALID)
+        return ctl_usage("the path of the socket is longer than 107 bytes");
+    if (result != DCACHE_OK) {
+        fprintf(stderr, "dcachectl: out of memory\n");
+        return EXIT_FAILED;
+    }
+    return EXIT_OK;
+}
+
+static int line_run(struct line *line, struct ctl *ctl)
+{
+    int r;
+
+    if (line->version) {
+        puts("dcachectl " DCACHED_VERSION);
+        return EXIT_OK;
+    }
+    if (line->help)
+        return line->verb ? print_verb_help(line->verb) : print_help();
+    if (!line->verb)
+        return ctl_usage("a verb is missing");
+    if (ctl->operand_count < line->verb->operands_min)
+        return ctl_usage("%s: needs %s", line->verb->name, line->verb->operands);
+    r = ctl_open(ctl, line);
+    if (r == EXIT_OK)
+        r = line->verb->run(ctl);
+    dcache_close(ctl->cache);
+    return r;
+}
+
+/* An answer that could not be written is a failure; that nobody reads on is not worth a word. */
+static int close_stdout(int code)
+{
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        return code;
+    if (errno != EPIPE)
+        fprintf(stderr, "dcachectl: cannot write: %s\n", strerror(errno));
+    return EXIT_FAILED;
+}
+
+int main(int argc, char **argv)
+{
+    struct line line = {.count = argc, .words = argv, .at = 1};
+    struct ctl ctl = {0};
+    int r;
+
+    signal(SIGPIPE, SIG_IGN);
+    r = line_read(&line, &ctl);
+    /* Help is wanted whatever else is wrong. */
+    if (r == EXIT_OK || line.help)
+        r = line_run(&line, &ctl);
+    return close_stdout(r);
+}

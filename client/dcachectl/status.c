@@ -1,0 +1,169 @@
+/* ping and status. */
+#include <inttypes.h>
+
+#include "client/dcachectl/ctl.h"
+#include "client/dcachectl/map.h"
+#include "client/dcachectl/text.h"
+
+int verb_ping(struct ctl *ctl)
+{
+    struct json json = json_to(stdout);
+    dcache_result result = dcache_ping(ctl->cache);
+
+    if (result != DCACHE_OK)
+        return ctl_fail(ctl, result);
+    if (!ctl->json) {
+        puts("pong");
+        return EXIT_OK;
+    }
+    json_open_object(&json);
+    json_name(&json, "answer");
+    json_text(&json, slice_text("pong"));
+    json_close_object(&json);
+    return EXIT_OK;
+}
+
+static void put(FILE *out, struct slice answer, const char *name)
+{
+    struct slice text = map_bytes(answer, name);
+
+    if (text.len > 0)
+        text_escaped(out, text);
+    else
+        fputs("unknown", out);
+}
+
+static void label(FILE *out, const char *name)
+{
+    fprintf(out, "%-12s", name);
+}
+
+static bool is_reader(struct slice answer)
+{
+    return slice_equal(map_bytes(answer, "role"), slice_text("reader"));
+}
+
+static void render_verdict(FILE *out, struct slice answer, bool color)
+{
+    bool ready = map_bool(answer, "ready"), writes = map_bool(answer, "writes_ok");
+
+    if (!ready) {
+        fprintf(out, "%snot ready%s: ", color_on(color, COLOR_BAD), color_off(color));
+        put(out, answer, "reason");
+        fputs("\n\n", out);
+        return;
+    }
+    if (!writes && map_bytes(answer, "writes_text").len > 0 && !is_reader(answer)) {
+        fprintf(out, "%sreads are served, writes fail%s: ", color_on(color, COLOR_WARN), color_off(color));
+        put(out, answer, "writes_text");
+        fputs("\n\n", out);
+        return;
+    }
+    fprintf(out, "%shealthy%s: reads%s are served\n\n", color_on(color, COLOR_GOOD), color_off(color),
+            writes ? " and writes" : "");
+}
+
+static void render_daemon(FILE *out, struct slice answer)
+{
+    char uptime[TEXT_SMALL];
+
+    label(out, "pod");
+    put(out, answer, "pod");
+    fputs(" (", out);
+    put(out, answer, "role");
+    fputs("), ", out);
+    put(out, answer, "server");
+    fprintf(out, ", pid %" PRIu64 ", up %s\n", map_uint(answer, "pid"),
+            text_duration(uptime, map_uint(answer, "uptime_ms")));
+    if (is_reader(answer) && !map_bool(answer, "writes_ok")) {
+        label(out, "writes");
+        fputs("a reader pod: sets are local\n", out);
+    }
+}
+
+static void render_redis(FILE *out, struct slice answer)
+{
+    label(out, "redis");
+    put(out, answer, "redis_addr");
+    fputs(", data ", out);
+    put(out, answer, "redis_data");
+    fputs(", subscription ", out);
+    put(out, answer, "redis_subscription");
+    putc('\n', out);
+    label(out, "");
+    fputs("version ", out);
+    put(out, answer, "redis_version");
+    fputs(", role ", out);
+    put(out, answer, "redis_role");
+    putc('\n', out);
+    label(out, "durability");
+    put(out, answer, "redis_durability");
+    putc('\n', out);
+}
+
+static void render_proof(FILE *out, struct slice answer)
+{
+    char age[TEXT_SMALL], bound[TEXT_SMALL], heartbeat[TEXT_SMALL];
+    uint64_t last = map_uint(answer, "last"), store = map_uint(answer, "store_seq");
+
+    label(out, "proof");
+    if (map_has(answer, "as_of_age_ms") && map_has(answer, "epoch"))
+        fprintf(out, "%s old", text_duration(age, map_uint(answer, "as_of_age_ms")));
+    else
+        fputs("none yet", out);
+    fprintf(out, "; bound %s, heartbeat every %s, taking %" PRIu64 " us\n",
+            text_duration(bound, map_uint(answer, "bound_ms")),
+            text_duration(heartbeat, map_uint(answer, "heartbeat_ms")), map_uint(answer, "round_trip_us"));
+    label(out, "epoch");
+    put(out, answer, "epoch");
+    if (map_bytes(answer, "epoch_why").len > 0) {
+        fputs(": ", out);
+        put(out, answer, "epoch_why");
+    }
+    putc('\n', out);
+    label(out, "position");
+    fprintf(out, "delivered up to seq %" PRIu64 " of %" PRIu64 ", generation %" PRIu64 "\n", last,
+            store > last ? store : last, map_uint(answer, "generation"));
+}
+
+static void render_load(FILE *out, struct slice answer)
+{
+    char entries[TEXT_SMALL], floors[TEXT_SMALL];
+
+    label(out, "cache");
+    fprintf(out, "%" PRIu64 " entries, %s; %" PRIu64 " floors, %s\n", map_uint(answer, "entries"),
+            text_size(entries, map_uint(answer, "entries_bytes")), map_uint(answer, "floors"),
+            text_size(floors, map_uint(answer, "floors_bytes")));
+    label(out, "load");
+    fprintf(out, "%" PRIu64 " connections, %" PRIu64 " reads waiting, %" PRIu64 " writes under way\n",
+            map_uint(answer, "connections"), map_uint(answer, "waiting"), map_uint(answer, "writes_pending"));
+}
+
+void status_render(FILE *out, struct slice answer, bool color)
+{
+    render_verdict(out, answer, color);
+    render_daemon(out, answer);
+    render_redis(out, answer);
+    render_proof(out, answer);
+    render_load(out, answer);
+}
+
+int verb_status(struct ctl *ctl)
+{
+    struct buffer params = BUFFER_INIT;
+    struct json json = json_to(stdout);
+    struct slice answer;
+    struct cursor c;
+    dcache_result result;
+
+    buffer_append(&params, "\x90", 1);
+    result = ctl_call(ctl, "status", &params, &answer);
+    if (result != DCACHE_OK)
+        return exit_of_result(result);
+    c = cursor_of(answer);
+    if (ctl->json)
+        json_packed(&json, &c);
+    else
+        status_render(stdout, answer, ctl->color);
+    return map_bool(answer, "ready") ? EXIT_OK : EXIT_REFUSED;
+}

@@ -1,0 +1,40 @@
+/*
+ * Text for people: bytes made safe for a terminal, ages, sizes, aligned tables.
+ */
+#ifndef DCACHED_DCACHECTL_TEXT_H
+#define DCACHED_DCACHECTL_TEXT_H
+
+#include <stdio.h>
+
+#include "proto/slice.h"
+
+#define TEXT_SMALL 48 /* holds every age and size */
+
+/* Control characters, what is not UTF-8 and what turns the direction of text become \xNN or \u{NNNN}; a backslash
+ * becomes two. Nothing that reaches the terminal can steer it. */
+void text_escaped(FILE *out, struct slice bytes);
+/* The same as a string; NULL on ENOMEM. The caller frees it. */
+char *text_escape(struct slice bytes);
+
+/* "120 ms", "5.0 s", "3 min 20 s", "2 h 5 min", "3 d 4 h". Returns `ret`, of TEXT_SMALL bytes. */
+const char *text_duration(char *ret, uint64_t ms);
+/* "512 B", "1.2 KiB". */
+const char *text_size(char *ret, uint64_t bytes);
+
+/* Columns aligned to their widest cell. Cells are copied; NULL is an empty one. */
+struct grid {
+    unsigned columns;
+    size_t rows, capacity;
+    char **cells;
+};
+
+#define GRID_COLUMNS_MAX 8
+
+void grid_init(struct grid *grid, unsigned columns);
+void grid_deinit(struct grid *grid);
+/* One row; `cells` has grid->columns of them. */
+void grid_add(struct grid *grid, const char *const *cells);
+/* Columns whose bit is set in `right` are aligned to the right; two blanks between columns. */
+void grid_print(const struct grid *grid, FILE *out, const char *indent, unsigned right);
+
+#endif
