@@ -47,13 +47,14 @@ static void value_done(struct resp_reader *resp)
         resp->total = resp->values = 0;
 }
 
+/* As Redis writes it: no plus, no leading zeros. The reader would refuse others, but later. */
 static bool parse_number(const char *digits, size_t len, int64_t *ret)
 {
     bool negative = len > 0 && digits[0] == '-';
     uint64_t number = 0;
     size_t i = negative ? 1 : 0;
 
-    if (len == i || len - i > 19)
+    if (len == i || len - i > 19 || (digits[i] == '0' && len > 1))
         return false;
     for (; i < len; i++) {
         if (digits[i] < '0' || digits[i] > '9')
