@@ -233,6 +233,26 @@ static void large_record_enters_main_directly(void **state)
     table_free(t);
 }
 
+static void small_keeps_a_tenth_of_max_entries(void **state)
+{
+    struct table *t = new_table(1 << 20, 110, 1000);
+    char key[24];
+
+    (void)state;
+    fill_with(t, "used", 1000);
+    for (unsigned i = 0; i < 1000; i++) {
+        snprintf(key, sizeof key, "used%06u", i);
+        touch(t, key);
+    }
+    fill_with(t, "new", 200);
+    assert_int_equal(stats_of(t).entries, 1000);
+    for (unsigned i = 110; i < 200; i++) {
+        snprintf(key, sizeof key, "new%06u", i);
+        assert_non_null(find(t, key));
+    }
+    table_free(t);
+}
+
 static void full_chain_loses_its_least_frequent_entry(void **state)
 {
     struct table *t = new_table(65536, 100, 0);
@@ -354,6 +374,7 @@ int main(void)
         cmocka_unit_test(key_that_left_small_lately_enters_main_at_once),
         cmocka_unit_test(key_asked_for_in_small_moves_to_main),
         cmocka_unit_test(large_record_enters_main_directly),
+        cmocka_unit_test(small_keeps_a_tenth_of_max_entries),
         cmocka_unit_test(full_chain_loses_its_least_frequent_entry),
         cmocka_unit_test(one_insertion_keeps_a_bounded_number_of_records),
         cmocka_unit_test(rewriting_one_key_does_not_drive_out_the_others),
