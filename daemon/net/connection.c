@@ -431,7 +431,7 @@ void connection_turn(struct connection *c)
     update_poll(c, connection_queued(c) > 0 ? 0 : UV_WRITABLE);
 }
 
-void connection_flush(struct connection *c)
+void connection_write_queued(struct connection *c)
 {
     flush_queued(c);
     connection_resume(c);

@@ -93,6 +93,11 @@ struct net_counters {
 int connections_new(struct connections **ret, uv_loop_t *loop, const struct connections_config *config);
 /* Takes the descriptor over, whatever happens. */
 void connections_adopt(struct connections *conns, int fd, const struct peer *peer);
+/*
+ * To be called last before the loop polls (from a uv_prepare callback): writes what was answered outside the
+ * connections' own turns, and keeps the loop from blocking while a turn is due.
+ */
+void connections_before_poll(struct connections *conns);
 /* No more is read; each is closed when its answers are out. */
 void connections_drain(struct connections *conns);
 unsigned connections_count(const struct connections *conns);

@@ -92,7 +92,7 @@ static void flush_all(struct connections *conns)
     while ((c = TAILQ_FIRST(&conns->flush)) != NULL) {
         TAILQ_REMOVE(&conns->flush, c, flush_link);
         c->unflushed = false;
-        connection_flush(c);
+        connection_write_queued(c);
     }
 }
 
@@ -230,11 +230,10 @@ static void on_idle(uv_idle_t *idle)
     (void)idle;
 }
 
-/* Before the loop blocks: what timers and the end of the turn have answered goes out. */
-static void on_prepare(uv_prepare_t *prepare)
+void connections_before_poll(struct connections *conns)
 {
-    struct connections *conns = prepare->data;
-
+    if (conns->closing)
+        return;
     flush_all(conns);
     if (TAILQ_EMPTY(&conns->ready))
         uv_idle_stop(&conns->idle);
@@ -247,13 +246,11 @@ static void on_prepare(uv_prepare_t *prepare)
 static void init_handles(struct connections *conns, uv_loop_t *loop)
 {
     uv_check_init(loop, &conns->check);
-    uv_prepare_init(loop, &conns->prepare);
     uv_idle_init(loop, &conns->idle);
     uv_timer_init(loop, &conns->sweep);
-    conns->check.data = conns->prepare.data = conns->idle.data = conns->sweep.data = conns;
-    conns->open_handles = 4;
+    conns->check.data = conns->idle.data = conns->sweep.data = conns;
+    conns->open_handles = 3;
     uv_check_start(&conns->check, on_check);
-    uv_prepare_start(&conns->prepare, on_prepare);
 }
 
 int connections_new(struct connections **ret, uv_loop_t *loop, const struct connections_config *config)
@@ -332,7 +329,6 @@ void connections_close(struct connections *conns)
     conns->closing = true;
     move_all(conns, CONNECTION_ERROR);
     uv_close((uv_handle_t *)&conns->check, on_own_handle_closed);
-    uv_close((uv_handle_t *)&conns->prepare, on_own_handle_closed);
     uv_close((uv_handle_t *)&conns->idle, on_own_handle_closed);
     uv_close((uv_handle_t *)&conns->sweep, on_own_handle_closed);
 }

@@ -70,7 +70,6 @@ struct connections {
     struct connections_config config;
     uv_loop_t *loop;
     uv_check_t check;
-    uv_prepare_t prepare;
     uv_idle_t idle;   /* active while a turn is due: the loop must not block */
     uv_timer_t sweep; /* once a second while anything is queued or unfinished */
     struct connection_slot *slots;
@@ -94,7 +93,7 @@ struct connection *connection_new(struct connections *conns, int fd, uint32_t sl
 void connection_move(struct connection *c, enum connection_event event);
 void connection_turn(struct connection *c);
 /* Writes what is queued, then sees whether the connection is done. */
-void connection_flush(struct connection *c);
+void connection_write_queued(struct connection *c);
 /* Part of an answer's end: the buffer has grown by one message. */
 void connection_packed(struct connection *c, struct buffer *packed);
 struct buffer *connection_buffer(struct connection *c);

@@ -1,0 +1,111 @@
+/* Gathering the answers of many questions to the core into one answer. */
+#include <stdlib.h>
+
+#include "daemon/ops/internal.h"
+
+#define SPARE_BYTES (256 * 1024) /* a spare gathering keeps no more; picked */
+
+struct gather *gather_new(struct ops *ops, const struct request *request, uint32_t count)
+{
+    struct gather *g = ops->spare;
+
+    ops->spare = NULL;
+    if (!g) {
+        g = calloc(1, sizeof(*g));
+        if (!g)
+            return NULL;
+        g->items = calloc(GATHER_MAX, sizeof(*g->items));
+        if (!g->items) {
+            free(g);
+            return NULL;
+        }
+    }
+    g->client = request->client;
+    g->id = request->id;
+    g->count = g->left = count;
+    g->all_asked = false;
+    g->cursor = 0;
+    g->unknown = g->different = 0;
+    return g;
+}
+
+void gather_free(struct ops *ops, struct gather *g)
+{
+    ops->gather_bytes -= g->bytes.len;
+    if (!ops->spare && g->bytes.capacity <= SPARE_BYTES && g->key_bytes.capacity <= SPARE_BYTES &&
+        !g->bytes.failed && !g->key_bytes.failed) {
+        buffer_clear(&g->bytes);
+        buffer_clear(&g->key_bytes);
+        ops->spare = g;
+        return;
+    }
+    buffer_deinit(&g->bytes);
+    buffer_deinit(&g->key_bytes);
+    free(g->items);
+    free(g);
+}
+
+struct buffer *gather_put(struct ops *ops, struct gather *g, uint32_t index, size_t len, enum rpc_error *ret_code,
+                          const char **ret_text)
+{
+    g->items[index].at = g->bytes.len;
+    if (g->bytes.len + len > ops->config.max_message) {
+        *ret_code = RPC_TOO_LARGE;
+        *ret_text = "the whole answer would be longer than max_message: ask for fewer keys at a time";
+        return NULL;
+    }
+    if (ops->gather_bytes + len > OPS_GATHER_BYTES) {
+        *ret_code = RPC_BUSY;
+        *ret_text = "too many bytes of unfinished answers; try again later";
+        return NULL;
+    }
+    return &g->bytes;
+}
+
+bool gather_put_end(struct ops *ops, struct gather *g, uint32_t index, uint64_t as_of)
+{
+    struct gather_item *item = &g->items[index];
+
+    item->len = g->bytes.len - item->at;
+    item->as_of = as_of;
+    ops->gather_bytes += item->len;
+    g->left--;
+    return g->left == 0 && g->all_asked;
+}
+
+/* An item that came early may have lost its proof while the last one was waited for. */
+static void pack_item(struct ops *ops, struct buffer *b, const struct gather *g, uint32_t index, uint64_t now)
+{
+    const struct gather_item *item = &g->items[index];
+
+    if (item->as_of == 0 || now - item->as_of <= ops->config.bound_ns) {
+        buffer_append(b, g->bytes.data + item->at, item->len);
+        return;
+    }
+    pack_array(b, 3);
+    pack_uint(b, STATE_FAILED);
+    pack_uint(b, RPC_REFUSED);
+    pack_text(b, core_reason_text(REASON_LEASE));
+}
+
+void gather_answer(struct ops *ops, struct gather *g, uint64_t now)
+{
+    struct buffer *b;
+
+    if (g->bytes.failed) {
+        answer_error(ops, g->client, g->id, RPC_INTERNAL, "out of memory");
+        return;
+    }
+    if (!ops->config.has_room(ops->config.ctx, g->client, g->bytes.len)) {
+        ops->counters.answers_shortened++;
+        answer_error(ops, g->client, g->id, RPC_BUSY, "too many answers wait to be taken by this client");
+        return;
+    }
+    b = answer_begin(ops, g->client, g->id);
+    if (!b)
+        return;
+    pack_array(b, g->count);
+    for (uint32_t i = 0; i < g->count; i++)
+        pack_item(ops, b, g, i, now);
+    answer_end(ops, g->client);
+}
