@@ -55,8 +55,8 @@ struct config {
         uint64_t max_memory;
         uint64_t max_value;
         uint64_t max_key;
-        uint64_t entry_size;     /* expected key + source + value of one entry; sizes the index */
-        uint64_t default_ttl_ns; /* 0: none; otherwise a whole number of milliseconds */
+        uint64_t entry_size;      /* expected key + source + value of one entry; sizes the index */
+        uint64_t default_ttl_ns;  /* 0: none; otherwise a whole number of milliseconds */
         char *on_set_local_cache; /* "": no hook */
         enum config_propagate propagate;
     } cache;
@@ -94,11 +94,11 @@ struct config_report {
 void config_report_deinit(struct config_report *report);
 
 struct config_source {
-    const char *path;   /* of the file, and its name in errors */
-    bool required;      /* a missing file is an error; otherwise: the defaults, and a warning */
-    const char *text;   /* not NULL: the content, instead of reading the file */
+    const char *path; /* of the file, and its name in errors */
+    bool required;    /* a missing file is an error; otherwise: the defaults, and a warning */
+    const char *text; /* not NULL: the content, instead of reading the file */
     size_t text_len;
-    char *const *env;   /* like environ; NULL: none */
+    char *const *env; /* like environ; NULL: none */
 };
 
 enum {
@@ -125,9 +125,9 @@ enum config_type {
     CONFIG_DURATION, /* digits and one of ms s m h; a bare 0 is fine */
     CONFIG_SIZE,     /* digits, then nothing or one of K M G (1024) */
     CONFIG_NUMBER,
-    CONFIG_BOOL,     /* yes no */
+    CONFIG_BOOL, /* yes no */
     CONFIG_CHOICE,
-    CONFIG_MODE,     /* octal */
+    CONFIG_MODE, /* octal */
 };
 
 struct config_key {

@@ -89,11 +89,11 @@ void log_write(struct log *log, uint64_t now, enum log_level level, const char *
                const struct log_field *fields, size_t count);
 
 /* The fields are evaluated only when the level is wanted. At least one field. */
-#define log_event(log_, now_, level_, message_, ...)                                                   \
-    do {                                                                                               \
-        if (log_wants((log_), (level_)))                                                               \
-            log_write((log_), (now_), (level_), (message_), (const struct log_field[]){__VA_ARGS__},   \
-                      sizeof((const struct log_field[]){__VA_ARGS__}) / sizeof(struct log_field));     \
+#define log_event(log_, now_, level_, message_, ...)                                                 \
+    do {                                                                                             \
+        if (log_wants((log_), (level_)))                                                             \
+            log_write((log_), (now_), (level_), (message_), (const struct log_field[]){__VA_ARGS__}, \
+                      sizeof((const struct log_field[]){__VA_ARGS__}) / sizeof(struct log_field));   \
     } while (0)
 
 static inline void log_line(struct log *log, uint64_t now, enum log_level level, const char *message)

@@ -1,0 +1,337 @@
+#include "tests/unit/config_fixture.h"
+
+/* ---- values --------------------------------------------------------------------------------------------- */
+
+static void durations_need_a_unit_and_nothing_else(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        uint64_t ns;
+    } good[] = {{"100ms", 100000000},
+                {"1s", 1000000000},
+                {"1m", 60000000000},
+                {"60000ms", 60000000000},
+                {"007s", 7000000000}};
+    for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
+        assert_loads(format("[staleness]\nmax_stale = 1h\nbound = %s\n", good[i].text));
+        assert_int_equal(config.staleness.bound_ns, good[i].ns);
+    }
+    static const char *const bad[] = {"1",
+                                      "1e3",
+                                      "1e3ms",
+                                      "-1s",
+                                      "+1s",
+                                      "1 s",
+                                      "1S",
+                                      "1ss",
+                                      "1.5s",
+                                      "0x1s",
+                                      "s",
+                                      "ms",
+                                      "99ms",
+                                      "61s",
+                                      "0",
+                                      "0s",
+                                      "1d",
+                                      "1s ;",
+                                      "nan",
+                                      "1s2ms",
+                                      "18446744073709551616ms",
+                                      "99999999999999999999999s",
+                                      "5124095577h",
+                                      "18446744073709551617s",
+                                      "18446744074s",
+                                      "18446744073709551621s",
+                                      "\xc2\xa0"
+                                      "1s"};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        assert_refused(format("[staleness]\nmax_stale = 1h\nbound = %s\n", bad[i]),
+                       NAME ":3: [staleness] bound: ");
+    assert_loads("[cache]\ndefault_ttl = 0\n");
+    assert_refused("[cache]\ndefault_ttl = 1\n", "has no unit; digits followed by ms, s, m or h");
+}
+
+static void sizes_are_digits_with_an_optional_unit(void **state)
+{
+    (void)state;
+    assert_loads("[cache]\nmax_memory = 8M\nmax_value = 4096\nmax_key = 8K\n");
+    assert_int_equal(config.cache.max_memory, 8 << 20);
+    assert_int_equal(config.cache.max_value, 4096);
+    assert_int_equal(config.cache.max_key, 8192);
+    static const char *const bad[] = {"",
+                                      "1e3",
+                                      "-1",
+                                      "+1M",
+                                      "1 M",
+                                      "1m",
+                                      "1MB",
+                                      "1.5M",
+                                      "M",
+                                      "0x1",
+                                      "1MiB",
+                                      "1T",
+                                      "18446744073709551616",
+                                      "18014398509481984K",
+                                      "17179869184G",
+                                      "18014398509547520K",
+                                      "0",
+                                      "1023K",
+                                      "2048G"};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        assert_refused(format("[cache]\nmax_memory = %s\n", bad[i]), NAME ":2: [cache] max_memory: ");
+    assert_refused("[cache]\nmax_key = 8193\n", "out of range; 1 .. 8K");
+}
+
+static void numbers_modes_and_words_are_exact(void **state)
+{
+    (void)state;
+    static const char *const bad[] = {
+        "[redis]\ndb = -1\n",
+        "[redis]\ndb = 1K\n",
+        "[redis]\ndb = 65536\n",
+        "[redis]\ndb = 4294967296\n",
+        "[redis]\ndb =\n",
+        "[limits]\nconnections = 0\n",
+        "[listen]\nsocket_mode = 9\n",
+        "[listen]\nsocket_mode = 1777\n",
+        "[listen]\nsocket_mode = 0x1\n",
+        "[listen]\nsocket_mode = rw\n",
+        "[listen]\nsocket_mode =\n",
+        "[log]\ndebug_mode = true\n",
+        "[log]\ndebug_mode = Yes\n",
+        "[log]\ndebug_mode = 1\n",
+        "[log]\nlevel = loud\n",
+        "[cache]\npropagate = both\n",
+        "[staleness]\non_partition = Refuse\n",
+        "[pod]\nrole = writer,reader\n",
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        assert_refused(bad[i], NAME ":2: [");
+    assert_loads("[listen]\nsocket_mode = 777\n[log]\ndebug_mode = yes\nlevel = error\n");
+    assert_int_equal(config.listen.socket_mode, 0777);
+    assert_int_equal(config_log_level(&config), LOG_LEVEL_DEBUG);
+}
+
+static void a_pod_id_is_1_to_63_printable_characters(void **state)
+{
+    (void)state;
+    char text[128] = "[pod]\nid = ";
+    size_t start = strlen(text);
+    memset(text + start, 'p', 63);
+    assert_loads(text);
+    text[start + 63] = 'p';
+    assert_refused(text, "is 64 bytes long; at most 63");
+    assert_refused("[pod]\nid = p\xc3\xa4\n", "is not ASCII");
+}
+
+static void addresses_are_taken_apart(void **state)
+{
+    (void)state;
+    assert_loads("[redis]\naddr = redis.svc:1\n");
+    assert_string_equal(config.redis.host, "redis.svc");
+    assert_int_equal(config.redis.port, 1);
+    assert_loads("[redis]\naddr = [fe80::1%eth0]:65535\n");
+    assert_string_equal(config.redis.host, "fe80::1%eth0");
+    assert_int_equal(config.redis.port, 65535);
+    assert_loads("[redis]\naddr = unix:/run/redis.sock\n");
+    assert_string_equal(config.redis.unix_path, "/run/redis.sock");
+    assert_null(config.redis.host);
+    static const char *const bad[] = {"localhost",
+                                      "localhost:",
+                                      ":6379",
+                                      "::1:6379",
+                                      "[::1]",
+                                      "[::1]6379",
+                                      "[::g]:1",
+                                      "[]:1",
+                                      "[::1:1",
+                                      "h:0",
+                                      "h:65536",
+                                      "h:6379x",
+                                      "h: 6379",
+                                      "h:+1",
+                                      "unix:",
+                                      "unix:rel",
+                                      "h h:1",
+                                      "u@h:1",
+                                      "redis://u:hunter2@h:1",
+                                      "h:999999999999999999999"};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        assert_refused(format("[redis]\naddr = %s\n", bad[i]), NAME ":2: [redis] addr: ");
+        assert_null(strstr(report.errors[0], "hunter2"));
+    }
+    char text[256] = "[redis]\naddr = unix:/";
+    memset(text + strlen(text), 'x', 107);
+    assert_refused(text, "more than 107 bytes");
+}
+
+static void a_socket_path_is_absolute_and_fits_a_sockaddr(void **state)
+{
+    (void)state;
+    char text[256] = "[listen]\nsocket = /";
+    size_t start = strlen(text);
+    memset(text + start, 's', 106);
+    assert_loads(text);
+    text[start + 106] = 's';
+    assert_refused(text, "is 108 bytes long; at most 107");
+    assert_refused("[listen]\nsocket = run/x\n", "is not absolute");
+    assert_refused("[listen]\nsocket = /run/\n", "names a directory");
+}
+
+static void a_group_has_to_exist_or_be_a_number(void **state)
+{
+    (void)state;
+    assert_loads("[listen]\nsocket_group = root\n");
+    assert_int_equal(config.listen.gid, 0);
+    assert_loads("[listen]\nsocket_group = 1234\n");
+    assert_int_equal(config.listen.gid, 1234);
+    assert_refused("[listen]\nsocket_group = no-such-group\n", "there is no group \"no-such-group\"");
+}
+
+static void a_key_prefix_has_no_braces(void **state)
+{
+    (void)state;
+    assert_refused("[redis]\nkey_prefix = a{b}:\n", "holds { or }");
+    assert_loads("[redis]\nkey_prefix =\n");
+    assert_string_equal(config.redis.key_prefix, "");
+}
+
+static void keys_that_contradict_each_other_are_refused(void **state)
+{
+    (void)state;
+    assert_refused("[staleness]\nbound = 40s\n", NAME ":2: [staleness] bound: max_stale is shorter than bound; "
+                                                      "max_stale = 40s or more");
+    assert_refused("[staleness]\nbound = 2s\nmax_stale = 1999ms\n", NAME ":3: [staleness] max_stale: ");
+    assert_loads("[staleness]\nbound = 30s\n");
+    assert_refused("[cache]\nmax_value = 17M\n[limits]\nbuffers = 1G\n", NAME ":2: [cache] max_value: max_memory");
+    assert_loads("[cache]\nmax_memory = 4M\n");
+    assert_refused("[cache]\nmax_memory = 4095K\n", "max_memory = 4M or more");
+    assert_refused("[limits]\nbuffers = 2M\n", NAME ":2: [limits] buffers: ");
+}
+
+static void who_may_write_follows_from_role_and_permission(void **state)
+{
+    (void)state;
+    assert_loads("[pod]\nrole = reader\n");
+    assert_false(config.pod.may_write);
+    assert_loads("[pod]\nrole = reader\n[redis]\nreader_can_set_to_redis = yes\n");
+    assert_true(config.pod.may_write);
+}
+
+/* ---- files ---------------------------------------------------------------------------------------------- */
+
+static void a_missing_file_is_an_error_only_when_it_was_asked_for(void **state)
+{
+    (void)state;
+    assert_int_equal(load_file(in_dir("missing"), true), CONFIG_INVALID);
+    assert_error(0, "/missing cannot be read: No such file");
+    assert_int_equal(load_file(in_dir("missing"), false), CONFIG_OK);
+    assert_int_equal(report.warning_count, 1);
+    assert_string_equal(config.pod.id, "default-pod");
+}
+
+static void only_a_regular_file_is_read(void **state)
+{
+    (void)state;
+    assert_int_equal(load_file(dir, false), CONFIG_INVALID);
+    assert_error(0, "is a directory; a regular file");
+    const char *fifo = in_dir("fifo");
+    assert_int_equal(mkfifo(fifo, 0600), 0);
+    assert_int_equal(load_file(fifo, true), CONFIG_INVALID);
+    assert_error(0, "is a FIFO; a regular file");
+    unlink(fifo);
+    assert_int_equal(load_file("/dev/zero", true), CONFIG_INVALID);
+    assert_error(0, "is a device");
+}
+
+static void a_file_is_read_with_its_name_in_errors(void **state)
+{
+    (void)state;
+    const char *path = write_file("good", "[pod]\nid = from-file\n", 0644);
+    assert_int_equal(load_file(path, true), CONFIG_OK);
+    assert_string_equal(config.pod.id, "from-file");
+    path = write_file("bad", "[pod]\nrole = x\n", 0644);
+    assert_int_equal(load_file(path, true), CONFIG_INVALID);
+    assert_error(0, path);
+    assert_error(0, "/bad:2: [pod] role: ");
+}
+
+static void the_password_is_the_first_line_of_its_file(void **state)
+{
+    (void)state;
+    const char *path = write_file("password", "p w;#\"=\r\nsecond line\n", 0640);
+    assert_loads(format("[redis]\npassword_file = %s\n", path));
+    assert_string_equal(config.redis.password, "p w;#\"=");
+    char *printed = NULL;
+    size_t len;
+    FILE *to = open_memstream(&printed, &len);
+    config_print(&config, to);
+    fclose(to);
+    assert_null(strstr(printed, "p w"));
+    assert_non_null(strstr(printed, "; the password is set, and not shown\n"));
+    free(printed);
+}
+
+static void a_password_file_open_to_others_or_unusable_is_refused(void **state)
+{
+    (void)state;
+    static const mode_t modes[] = {0644, 0604, 0602, 0601, 0646};
+    for (size_t i = 0; i < sizeof modes / sizeof *modes; i++)
+        assert_refused(format("[redis]\npassword_file = %s\n", write_file("password", "secret\n", modes[i])),
+                       "is open to all users");
+    assert_refused(format("[redis]\npassword_file = %s\n", write_file("password", "\nsecret\n", 0600)),
+                   "is empty");
+    assert_refused(format("[redis]\npassword_file = %s\n", write_file("password", "", 0600)), "is empty");
+    assert_refused(format("[redis]\npassword_file = %s\n", dir), "is a directory");
+    assert_refused(format("[redis]\npassword_file = %s\n", in_dir("missing")), "cannot be read: No such file");
+    assert_refused("[redis]\npassword_file = secret\n", "is not absolute");
+}
+
+static void a_credential_of_systemd_is_the_password_unless_a_file_is_named(void **state)
+{
+    (void)state;
+    char env[600];
+    snprintf(env, sizeof env, "CREDENTIALS_DIRECTORY=%s", dir);
+    unlink(in_dir("redis-password"));
+    assert_int_equal(load_env("", env), CONFIG_OK);
+    assert_null(config.redis.password);
+    write_file("redis-password", "from-systemd\n", 0400);
+    assert_int_equal(load_env("", env), CONFIG_OK);
+    assert_string_equal(config.redis.password, "from-systemd");
+    const char *path = write_file("password", "from-file\n", 0400);
+    assert_int_equal(load_env(format("[redis]\npassword_file = %s\n", path), env), CONFIG_OK);
+    assert_string_equal(config.redis.password, "from-file");
+}
+
+static void a_hook_is_a_regular_file_with_an_absolute_path(void **state)
+{
+    (void)state;
+    assert_refused("[cache]\non_set_local_cache = hook.so\n", "is not absolute");
+    assert_refused("[cache]\non_set_local_cache = /no/such.so\n", "No such file");
+    assert_refused("[cache]\non_set_local_cache = /tmp\n", "is no regular file");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(durations_need_a_unit_and_nothing_else),
+        cmocka_unit_test(sizes_are_digits_with_an_optional_unit),
+        cmocka_unit_test(numbers_modes_and_words_are_exact),
+        cmocka_unit_test(a_pod_id_is_1_to_63_printable_characters),
+        cmocka_unit_test(addresses_are_taken_apart),
+        cmocka_unit_test(a_socket_path_is_absolute_and_fits_a_sockaddr),
+        cmocka_unit_test(a_group_has_to_exist_or_be_a_number),
+        cmocka_unit_test(a_key_prefix_has_no_braces),
+        cmocka_unit_test(keys_that_contradict_each_other_are_refused),
+        cmocka_unit_test(who_may_write_follows_from_role_and_permission),
+        cmocka_unit_test(a_missing_file_is_an_error_only_when_it_was_asked_for),
+        cmocka_unit_test(only_a_regular_file_is_read),
+        cmocka_unit_test(a_file_is_read_with_its_name_in_errors),
+        cmocka_unit_test(the_password_is_the_first_line_of_its_file),
+        cmocka_unit_test(a_password_file_open_to_others_or_unusable_is_refused),
+        cmocka_unit_test(a_credential_of_systemd_is_the_password_unless_a_file_is_named),
+        cmocka_unit_test(a_hook_is_a_regular_file_with_an_absolute_path),
+    };
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}
