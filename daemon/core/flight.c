@@ -108,7 +108,7 @@ static void request_send(struct core *core, struct request *request)
     list_append(&core->sent, &request->queue);
     if (request->kind == REQUEST_WRITE) {
         core->writes_in_flight++;
-        write_send(core, (struct pending_write *)(void *)request);
+        pending_send(core, (struct pending_write *)(void *)request);
     } else {
         core->reads_in_flight++;
         read_request_send(core, request);

@@ -297,7 +297,7 @@ void call_disarm(struct core *core, struct call *call);
 
 /* write.c */
 void write_start(struct core *core, const struct write_request *write);
-void write_send(struct core *core, struct pending_write *pending);
+void pending_send(struct core *core, struct pending_write *pending);
 void write_written(struct core *core, const struct core_event *event);
 void write_expired(struct core *core, struct pending_write *pending);
 void write_link_down(struct core *core, struct pending_write *pending);

@@ -212,7 +212,7 @@ bool write_ready(const struct core *core, const struct pending_write *pending)
     return pending->probe || !core->config.probe || core->probe.state == PROBE_OK;
 }
 
-void write_send(struct core *core, struct pending_write *pending)
+void pending_send(struct core *core, struct pending_write *pending)
 {
     struct core_effect *effect = effect_push(core, FX_WRITE);
 
