@@ -209,7 +209,7 @@ static enum frame_result on_frame(void *ctx, uint64_t client, struct slice frame
 static void on_bad_frame(void *ctx, uint64_t client, struct slice begin, enum scan_result what)
 {
     struct daemon *d = ctx;
-    struct buffer *b = connection_event_begin(d->conns, client);
+    struct buffer *b = connection_answer_begin(d->conns, client);
 
     if (!b)
         return;
@@ -219,7 +219,7 @@ static void on_bad_frame(void *ctx, uint64_t client, struct slice begin, enum sc
         ops_pack_refusal(b, begin, RPC_MALFORMED, "the message is nested too deeply");
     else
         ops_pack_refusal(b, begin, RPC_MALFORMED, "not MessagePack: a byte 0xc1");
-    connection_event_end(d->conns, client);
+    connection_answer_end(d->conns, client);
 }
 
 struct connections_config wiring_connections_config(struct daemon *d, unsigned max_connections)

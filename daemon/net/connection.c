@@ -262,6 +262,7 @@ static void refuse_input(struct connection *c, struct slice begin, enum scan_res
     struct connections *conns = c->conns;
 
     conns->counters.frames_bad++;
+    c->in_flight++;
     conns->config.on_bad_frame(conns->config.ctx, connection_client(c), begin, what);
     connection_move(c, CONNECTION_MALFORMED);
 }

@@ -58,7 +58,7 @@ struct connections_config {
 
     /* `frame` is valid during the call. */
     enum frame_result (*on_frame)(void *ctx, uint64_t client, struct slice frame);
-    /* What came is no frame; `begin` is as much of it as is at hand. May answer with connection_event_begin. */
+    /* What came is no frame; `begin` is as much of it as is at hand. To be answered, once and at once. */
     void (*on_bad_frame)(void *ctx, uint64_t client, struct slice begin, enum scan_result what);
     void (*on_opened)(void *ctx, uint64_t client, const struct peer *peer);
     /* After this the client's number means nobody. */
@@ -112,7 +112,7 @@ void connections_get_counters(const struct connections *conns, struct net_counte
  */
 struct buffer *connection_answer_begin(struct connections *conns, uint64_t client);
 void connection_answer_end(struct connections *conns, uint64_t client);
-/* The same for a message that answers no frame. */
+/* The same for a message that answers no frame. NULL also while the connection drains. */
 struct buffer *connection_event_begin(struct connections *conns, uint64_t client);
 void connection_event_end(struct connections *conns, uint64_t client);
 

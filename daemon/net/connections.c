@@ -343,7 +343,7 @@ struct buffer *connection_event_begin(struct connections *conns, uint64_t client
 {
     struct connection *c = find(conns, client);
 
-    return c ? connection_buffer(c) : NULL;
+    return c && c->state == CONNECTION_OPEN ? connection_buffer(c) : NULL;
 }
 
 void connection_event_end(struct connections *conns, uint64_t client)
@@ -356,11 +356,12 @@ void connection_event_end(struct connections *conns, uint64_t client)
 
 struct buffer *connection_answer_begin(struct connections *conns, uint64_t client)
 {
-    struct buffer *b = connection_event_begin(conns, client);
+    struct connection *c = find(conns, client);
 
-    if (!b)
-        conns->counters.answers_dropped++;
-    return b;
+    if (c)
+        return connection_buffer(c);
+    conns->counters.answers_dropped++;
+    return NULL;
 }
 
 void connection_answer_end(struct connections *conns, uint64_t client)

@@ -54,14 +54,14 @@ static void pack_floor(struct buffer *b, const struct core_view *view, uint64_t 
 static const char *redis_state(const struct core_effect *effect)
 {
     if (effect->inspect_done.status != REPLY_OK)
-        return "unknown";
+        return "unreachable";
     switch (effect->inspect_done.result) {
     case FETCH_ABSENT:
         return "absent";
     case FETCH_RECORD:
         return effect->inspect_done.record.kind == RECORD_TOMBSTONE ? "tombstone" : "value";
     default:
-        return "invalid";
+        return "unreadable";
     }
 }
 
@@ -133,7 +133,11 @@ void inspect_answered(struct ops *ops, const struct call *call, const struct cor
         pack_map(b, 10);
         map_bin(b, "key", slice_of(g->key_bytes.data, g->key_bytes.len));
         map_text(b, "verdict", verdict_name(view->verdict));
-        map_text(b, "reason", core_reason_text(view->reason));
+        pack_text(b, "reason");
+        if (view->verdict == READ_REFUSED)
+            pack_text(b, core_reason_text(view->reason));
+        else
+            pack_nil(b);
         pack_cached(b, view, now);
         pack_floor(b, view, now);
         pack_redis(b, effect);
@@ -162,23 +166,31 @@ static const char *entry_state(const struct core_view *view)
         return "local";
     if (view->suspect)
         return "suspect";
-    if (view->verdict == READ_REFUSED)
-        return "refused";
-    if (view->verdict == READ_STALE)
-        return "stale";
-    return view->cached_tombstone ? "tombstone" : "fresh";
+    if (view->verdict == READ_REFUSED || view->verdict == READ_STALE)
+        return "expired_lease";
+    return view->cached_tombstone ? "deleted" : "fresh";
+}
+
+static void map_version(struct buffer *b, const char *name, bool known, uint64_t version)
+{
+    pack_text(b, name);
+    if (known)
+        pack_uint(b, version);
+    else
+        pack_nil(b);
 }
 
 static void pack_entry(void *ctx, struct slice key, const struct core_view *view)
 {
     struct page *page = ctx;
+    uint64_t cached_seq = view->cached ? view->cached_seq : 0;
 
     page->count++;
     pack_map(page->b, 6);
     map_bin(page->b, "key", key);
-    map_uint(page->b, "cached_version", view->cached ? view->cached_version : 0);
-    map_uint(page->b, "floor_version", view->floor ? view->floor_version : 0);
-    map_uint(page->b, "seq", view->cached ? view->cached_seq : view->floor_seq);
+    map_version(page->b, "cached_version", view->cached, view->cached_version);
+    map_version(page->b, "floor_version", view->floor, view->floor_version);
+    map_uint(page->b, "seq", cached_seq > view->floor_seq ? cached_seq : view->floor_seq);
     map_age(page->b, "age_ms", page->now, view->cached ? view->cached_as_of : view->floor_seen_at);
     map_text(page->b, "state", entry_state(view));
 }

@@ -8,37 +8,6 @@
 #include "daemon/ops/internal.h"
 #include "daemon/ops/maps.h"
 
-static const char *note_name(enum note_kind kind)
-{
-    switch (kind) {
-    case NOTE_UPDATE:
-        return "update";
-    case NOTE_DELETE:
-        return "delete";
-    case NOTE_LOCAL:
-        return "local";
-    case NOTE_REJECTED:
-        return "rejected";
-    case NOTE_HOOK:
-        return "hook";
-    case NOTE_GAP:
-        return "gap";
-    case NOTE_EPOCH:
-        return "epoch";
-    case NOTE_READY:
-        return "ready";
-    case NOTE_NOT_READY:
-        return "not_ready";
-    case NOTE_BAD_MESSAGE:
-        return "bad_message";
-    case NOTE_BAD_RECORD:
-        return "bad_record";
-    case NOTE_WRITES:
-        return "writes";
-    }
-    return "unknown";
-}
-
 static unsigned watches_of(const struct ops *ops, uint64_t client)
 {
     unsigned count = 0;
@@ -143,21 +112,59 @@ void watches_forget(struct ops *ops, uint64_t client)
 
 /* ---- events ----------------------------------------------------------------------------------------------- */
 
+/* Which keys an event of each kind has. */
+enum {
+    HAS_KEY = 1,
+    HAS_VERSION = 2,
+    HAS_SEQ = 4,
+    HAS_SOURCE = 8,
+    HAS_CURRENT = 16,
+    HAS_TEXT = 32,
+    HAS_ORIGIN = 64,
+};
+
+static const struct {
+    const char *name;
+    unsigned has;
+} kinds[] = {
+    [NOTE_UPDATE] = {"update", HAS_KEY | HAS_VERSION | HAS_SEQ | HAS_SOURCE},
+    [NOTE_DELETE] = {"delete", HAS_KEY | HAS_VERSION | HAS_SEQ | HAS_SOURCE},
+    [NOTE_LOCAL] = {"local", HAS_KEY | HAS_VERSION},
+    [NOTE_REJECTED] = {"rejected",
+                       HAS_KEY | HAS_VERSION | HAS_SEQ | HAS_SOURCE | HAS_CURRENT | HAS_TEXT | HAS_ORIGIN},
+    [NOTE_HOOK] = {"hook", HAS_KEY | HAS_VERSION | HAS_SOURCE},
+    [NOTE_GAP] = {"gap", HAS_SEQ},
+    [NOTE_EPOCH] = {"epoch", HAS_TEXT},
+    [NOTE_READY] = {"ready", 0},
+    [NOTE_NOT_READY] = {"not_ready", HAS_TEXT},
+    [NOTE_BAD_MESSAGE] = {"bad_message", HAS_TEXT},
+    [NOTE_BAD_RECORD] = {"bad_record", HAS_KEY | HAS_TEXT},
+    [NOTE_WRITES] = {"writes", HAS_TEXT},
+};
+
 static void pack_event(struct buffer *b, uint64_t watch, const struct core_effect *effect)
 {
+    unsigned has = kinds[effect->note.kind].has;
+
     rpc_pack_notification(b, "event");
     pack_array(b, 2);
     pack_uint(b, watch);
-    pack_map(b, 9);
-    map_text(b, "kind", note_name(effect->note.kind));
-    map_bin(b, "key", effect->note.key);
-    map_uint(b, "version", effect->note.version);
-    map_uint(b, "seq", effect->note.seq);
-    map_uint(b, "current_version", effect->note.current_version);
-    map_uint(b, "current_seq", effect->note.current_seq);
-    map_str(b, "source", effect->note.source);
-    map_text(b, "origin", effect->note.origin);
-    map_text(b, "text", effect->note.text);
+    pack_map(b, 1 + (unsigned)__builtin_popcount(has));
+    map_text(b, "kind", kinds[effect->note.kind].name);
+    if (has & HAS_KEY)
+        map_bin(b, "key", effect->note.key);
+    if (has & HAS_VERSION)
+        map_uint(b, "version", effect->note.version);
+    if (has & HAS_SEQ)
+        map_uint(b, "seq", effect->note.seq);
+    if (has & HAS_SOURCE)
+        map_str(b, "source", effect->note.source);
+    if (has & HAS_CURRENT)
+        map_uint(b, "current_version", effect->note.current_version);
+    if (has & HAS_TEXT)
+        map_text(b, "text", effect->note.text);
+    if (has & HAS_ORIGIN)
+        map_text(b, "origin", effect->note.origin);
 }
 
 static void pack_lost(struct buffer *b, uint64_t watch, uint64_t lost)

@@ -34,7 +34,7 @@ static void fill_write(struct ops *ops, enum write_op op, const struct proto_wri
         .retry = write->retry,
         .deadline = deadline,
     };
-    if (op == OP_DELETE)
+    if (op == OP_DELETE && !write->has_ttl)
         ret->ttl_ms = ops->config.tombstone_ttl_ms;
     if (write->write_id.len == PROTO_WRITE_ID_BYTES)
         memcpy(ret->write_id, write->write_id.data, PROTO_WRITE_ID_BYTES);
