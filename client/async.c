@@ -216,7 +216,11 @@ void async_abandon(dcache *cache, bool call_back)
 
 int dcache_fd(const dcache *cache)
 {
-    return cache && cache->pid == getpid() ? cache->link.stream.fd : -1;
+    if (!cache || cache->pid != getpid())
+        return -1;
+    /* A note to ourselves, not a change that the caller could see. */
+    ((dcache *)(uintptr_t)cache)->link.watched = true;
+    return cache->link.stream.fd;
 }
 
 short dcache_events(const dcache *cache)
@@ -243,6 +247,7 @@ dcache_result dcache_process(dcache *cache)
 
     if (result != DCACHE_OK)
         return result;
+    link_unpark(cache);
     link_receive(cache, clock_now_ns());
     link_expire(cache, clock_now_ns());
     link_advance(cache, clock_now_ns());

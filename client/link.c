@@ -19,6 +19,8 @@
 #include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "client/handle.h"
 
@@ -113,6 +115,26 @@ static void link_back_off(dcache *cache, uint64_t now_ns)
     link->backoff_ns = backoff * 2 < BACKOFF_MAX_NS ? backoff * 2 : BACKOFF_MAX_NS;
 }
 
+/*
+ * A caller's loop may still watch the descriptor of a lost connection. Were the next one to get its number, the
+ * loop would not notice, and epoll would watch nothing.
+ */
+static void link_park(struct link *link)
+{
+    if (!link->watched || link->parked_fd >= 0 || link->stream.fd < 0)
+        return;
+    shutdown(link->stream.fd, SHUT_RDWR);
+    link->parked_fd = link->stream.fd;
+    link->stream.fd = -1;
+}
+
+void link_unpark(dcache *cache)
+{
+    if (cache->link.parked_fd >= 0)
+        close(cache->link.parked_fd);
+    cache->link.parked_fd = -1;
+}
+
 /* Every change of state is made here. */
 static void link_set_state(dcache *cache, enum link_state state, uint64_t now_ns)
 {
@@ -120,6 +142,7 @@ static void link_set_state(dcache *cache, enum link_state state, uint64_t now_ns
 
     switch (state) {
     case LINK_DOWN:
+        link_park(link);
         stream_close(&link->stream);
         link->hello_sent_ns = 0;
         /* A connection that served is replaced at once; one that did not may never do. */
@@ -199,6 +222,7 @@ void link_protocol_error(dcache *cache, const char *what)
 
 void link_close(dcache *cache)
 {
+    link_unpark(cache);
     stream_close(&cache->link.stream);
     cache->link.state = LINK_DOWN;
 }
@@ -547,7 +571,8 @@ void link_expire(dcache *cache, uint64_t now_ns)
 uint64_t link_wanted_at(const dcache *cache, uint64_t now_ns)
 {
     const struct link *link = &cache->link;
-    uint64_t at = cache->next_deadline_ns;
+    bool waits = cache->queue.count + cache->sent.count + cache->lost.count > 0;
+    uint64_t at = waits ? cache->next_deadline_ns : UINT64_MAX;
 
     if (link->state == LINK_DOWN && link_wanted(cache) && link->retry_at_ns < at)
         at = link->retry_at_ns;

@@ -170,7 +170,8 @@ dcache_result dcache_ping(dcache *cache);
 
 /*
  * Any method of the protocol, for tools: params is one packed MessagePack array; *ret_result borrows the packed
- * result until the next call on the handle. See dcached-protocol(7).
+ * result until the next call on the handle. The freshness of readings inside is not checked here. PROTOCOL.md
+ * names methods, params and results.
  */
 dcache_result dcache_call(dcache *cache, const char *method, const void *params, size_t params_len,
                           uint32_t timeout_ms, const void **ret_result, size_t *ret_len);
@@ -190,17 +191,20 @@ dcache_result dcache_set_async(dcache *cache, const void *key, size_t key_len, c
 dcache_result dcache_delete_async(dcache *cache, const void *key, size_t key_len,
                                   const dcache_write_options *options, dcache_write_fn fn, void *ctx);
 /* Events of keys that start with prefix. One watch per handle and prefix; fn runs in dcache_process. After a
- * lost connection the watch is made again and fn is called once with event == NULL: events may be missing. */
+ * lost connection the watch is made again and fn is called once with event == NULL: events may be missing; so
+ * it is when more events came than dcache_process took. At most 16 watches: DCACHE_E_BUSY. */
 dcache_result dcache_watch(dcache *cache, const void *prefix, size_t prefix_len, dcache_event_fn fn, void *ctx);
 
 /* The descriptor to wait on, or -1 while there is none (then dcache_timeout_ms says when to process). It can
- * change in any call: ask again before each wait. */
+ * change in any call: ask again before each wait. A new connection never gets the number of the one it replaces,
+ * so a loop that watches by number notices. */
 int dcache_fd(const dcache *cache);
 /* POLLIN, POLLOUT or both. */
 short dcache_events(const dcache *cache);
 /* Milliseconds until dcache_process is wanted without the descriptor being ready; -1: no limit. */
 int dcache_timeout_ms(const dcache *cache);
-/* Does what can be done without blocking; runs callbacks, from which every call but dcache_close is allowed. */
+/* Does what can be done without blocking; runs callbacks, from which every call but dcache_close is allowed.
+ * DCACHE_OK; DCACHE_E_FORKED; or the error with which the daemon refused a watch, which is over then. */
 dcache_result dcache_process(dcache *cache);
 
 #ifdef __GNUC__
