@@ -213,7 +213,8 @@ enum rpc_error reason_code(enum core_reason reason, bool write)
     case REASON_BUSY:
         return RPC_BUSY;
     case REASON_TIMEOUT:
-        return RPC_TIMEOUT;
+        /* For a reader the outcome is the same: freshness was not proven. */
+        return write ? RPC_TIMEOUT : RPC_REFUSED;
     case REASON_READER:
         return RPC_PERMISSION;
     case REASON_STORE:
