@@ -7,6 +7,10 @@ import sys
 import tempfile
 import time
 
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(os.path.dirname(HERE), "integration"))
+
+# pylint: disable=wrong-import-position
 from scenarios import SCENARIOS
 from world import BOUND_S, HEARTBEAT_S, World
 
@@ -70,8 +74,7 @@ def main():
     screen = Screen()
     folder = tempfile.mkdtemp(prefix="dcached-demo-")
     tempfile.tempdir = folder
-    keeper_path = os.path.join(os.path.dirname(os.path.abspath(__file__)), "keeper.py")
-    keeper = subprocess.Popen([sys.executable, keeper_path, folder], stdin=subprocess.PIPE,
+    keeper = subprocess.Popen([sys.executable, os.path.join(HERE, "keeper.py"), folder], stdin=subprocess.PIPE,
                               start_new_session=True)
     try:
         screen.progress("starting Redis and three daemons")

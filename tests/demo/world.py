@@ -2,12 +2,8 @@
 import contextlib
 import os
 import subprocess
-import sys
 import time
 
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "integration"))
-
-# pylint: disable=wrong-import-position
 import dcache
 from daemon import Daemon, build_dir
 from private_redis import PrivateRedis
