@@ -84,6 +84,7 @@ struct pending_write {
     uint64_t sent_at;
     struct epoch epoch;  /* it was sent with */
     uint32_t generation; /* current when it was sent */
+    uint64_t highest;    /* seq seen when it was sent: a commit of it has to be above */
     size_t bytes;
     uint8_t data[];
 };
@@ -306,6 +307,7 @@ bool write_ready(const struct core *core, const struct pending_write *pending);
 bool write_probe(struct core *core, const struct write_request *write);
 
 /* probe.c */
+bool probe_can_start(const struct core *core);
 void probe_settle(struct core *core); /* starts what is due */
 void probe_heard(struct core *core, const struct message *message);
 void probe_inspected(struct core *core, bool ok, struct slice text);

@@ -113,14 +113,18 @@ static void probe_start(struct core *core)
         probe_failed(core, "out of memory", slice_of(NULL, 0));
 }
 
+bool probe_can_start(const struct core *core)
+{
+    return core->config.probe && core->subscription == SUBSCRIPTION_CURRENT && core->identity_ok &&
+           (core->epoch_ok || !core->config.may_write);
+}
+
 void probe_settle(struct core *core)
 {
     struct probe *probe = &core->probe;
 
     probe_check(core);
-    if (!core->config.probe || core->subscription != SUBSCRIPTION_CURRENT || !core->identity_ok)
-        return;
-    if (core->config.may_write && !core->epoch_ok)
+    if (!probe_can_start(core))
         return;
     if (probe->state == PROBE_WANTED || (probe->state == PROBE_FAILED && core->now >= probe->retry_at))
         probe_start(core);

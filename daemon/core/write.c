@@ -218,6 +218,7 @@ void pending_send(struct core *core, struct pending_write *pending)
 
     pending->sent_at = core->now;
     pending->epoch = core->view.meta.epoch;
+    pending->highest = core->highest;
     pending->generation = core->generation;
     effect->write.id = pending->request.id;
     effect->write.epoch = core->view.meta.epoch;
@@ -307,6 +308,13 @@ static void acknowledge(struct core *core, struct pending_write *pending, const 
     if (!epoch_equal(&pending->epoch, &core->view.meta.epoch) ||
         pending->generation < core->epoch_first_generation)
         return;
+    if (event->written.result == SCRIPT_ACCEPTED && seq <= pending->highest) {
+        /* A seq that was given out before: the epoch has ended, and meta will say so. Until then the cached copy
+         * must not hide what is acknowledged here. */
+        apply_hint(core, write->key, UINT64_MAX);
+        proof_doubt(core);
+        return;
+    }
     flight_note(core, write->key, seq);
     if (seq > core->highest)
         core->highest = seq;
