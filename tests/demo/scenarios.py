@@ -135,8 +135,6 @@ def partition(world):
 
     served, refused = _read_until_refused_for(reader, key, 0.3)
     assert served and refused > 5, f"{len(served)} served, {refused} refused"
-    last = reader.get(key, timeout_ms=int(BOUND_S * 1000))
-    assert last.result == dcache.E_REFUSED, last
     assert {reading.version for reading in served} == {1}
     oldest_proof = max(reading.age_ns for reading in served) / 1e9
     oldest_version = max(reading.as_of_ns + reading.age_ns for reading in served) / 1e9 - outdated
@@ -168,7 +166,7 @@ def _at_least(pod, key, version):
 def _read_until_refused_for(reader, key, seconds):
     """
     Reads on until reads have been refused for so long. Gives the readings that were served, and how many were
-    refused: the proof was not there when the pod gave up, or when the deadline of the call passed.
+    refused. On a busy machine a call may reach its own deadline before the refusal comes; that counts as none.
     """
     served, refused, begin, since = [], 0, time.monotonic(), None
     while since is None or time.monotonic() - since < seconds:
@@ -179,6 +177,6 @@ def _read_until_refused_for(reader, key, seconds):
             served.append(reading)
         else:
             assert reading.result in (dcache.E_REFUSED, dcache.E_TIMEOUT), reading
-            refused += 1
+            refused += reading.result == dcache.E_REFUSED
             since = since or time.monotonic()
     return served, refused
