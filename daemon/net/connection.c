@@ -143,10 +143,13 @@ static void on_poll(uv_poll_t *poll, int status, int events)
     struct connection *c = poll->data;
 
     if (status < 0) {
-        /* libuv stopped the handle. What had arrived before the error is still read; reading finds the error. */
+        /*
+         * libuv stopped the handle: the client is gone and left answers unread. What it sent before is still
+         * read, as far as its turn has come; reading finds the error at the end.
+         */
         c->armed = 0;
         events = UV_READABLE;
-        if (c->state != CONNECTION_OPEN) {
+        if (!may_read(c)) {
             connection_move(c, CONNECTION_ERROR);
             return;
         }
@@ -291,6 +294,11 @@ static bool hand_on(struct connection *c, struct slice frame)
 
 static bool turn_is_over(const struct connection *c)
 {
+    const struct connections *conns = c->conns;
+
+    /* Without memory to queue in, the socket is asked often how much it takes. */
+    if (conns->used >= conns->config.budget_bytes && conns->out.len >= CONNECTION_SHORT_BYTES)
+        return true;
     return c->turn_frames >= CONNECTION_TURN_FRAMES || !may_hand_on(c);
 }
 

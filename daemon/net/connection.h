@@ -20,7 +20,9 @@
  *                                              connection_has_room is false if that was not enough
  *   one frame                                  max_message: on_bad_frame, then closed
  *   connections                                max_connections: closed at once (connections_refused)
- * Beyond the budget each connection may hold CONNECTION_FREE_BYTES, so that small requests always get through.
+ * Beyond the budget each connection may hold CONNECTION_FREE_BYTES of input and, if it has taken all answers so far,
+ * CONNECTION_SHORT_BYTES of output, so that small requests always get through; two messages of max_message more
+ * are there for the larger answers of such clients.
  *
  * One thread. A client is named by a number that is never reused while its answers may be on their way; calls
  * with the number of one that is gone do nothing.
@@ -39,6 +41,7 @@
 #define CONNECTION_TURN_FRAMES 256
 #define CONNECTION_OUTPUT_HIGH (1024 * 1024)
 #define CONNECTION_FREE_BYTES  4096
+#define CONNECTION_SHORT_BYTES (16 * 1024)
 #define CONNECTION_STALL_S     30 /* picked */
 
 struct connections;

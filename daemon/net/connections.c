@@ -387,9 +387,15 @@ bool connection_has_room(struct connections *conns, uint64_t client, size_t len)
         return true;
     if (connection_queued(c) + len > CONNECTION_OUTPUT_HIGH + conns->config.max_message)
         return false;
+    if (conns->used + len <= conns->config.budget_bytes)
+        return true;
+    /* Whoever has taken everything so far will most likely take this at once. */
+    if (connection_queued(c) == 0 && conns->out.len + len <= CONNECTION_SHORT_BYTES)
+        return true;
     while (conns->used + len > conns->config.budget_bytes)
         if (!close_most_stalled(conns, c))
-            return false;
+            return connection_queued(c) == 0 &&
+                   conns->used + len <= conns->config.budget_bytes + 2 * conns->config.max_message;
     return true;
 }
 

@@ -1,0 +1,605 @@
+"""What comes over the socket: the inputs of every kind that a client, or something that is none, can send."""
+import os
+import random
+import socket
+import stat
+import struct
+import subprocess
+import time
+
+import msgpack
+import pytest
+
+from daemon import (ABSENT, ACCEPTED, BUSY, FRESH, INVALID, MALFORMED, REFUSED, TOO_LARGE, UNKNOWN_METHOD, Client,
+                    Daemon, RpcError)
+from private_redis import PrivateRedis
+
+
+@pytest.fixture(scope="module", name="redis")
+def fixture_redis():
+    with PrivateRedis() as redis:
+        yield redis
+
+
+@pytest.fixture(scope="module", name="daemon")
+def fixture_daemon(redis):
+    with Daemon(redis=redis.socket) as daemon:
+        yield daemon
+
+
+@pytest.fixture(name="client")
+def fixture_client(daemon):
+    with daemon.client() as client:
+        yield client
+
+
+def request(method, *params, request_id=7):
+    return Client.request(request_id, method, *params)
+
+
+def read_all(sock):
+    """Everything until the daemon closes."""
+    data = b""
+    while True:
+        try:
+            part = sock.recv(1 << 16)
+        except ConnectionResetError:
+            return data
+        if not part:
+            return data
+        data += part
+
+
+def messages_of(data):
+    unpacker = msgpack.Unpacker(raw=False, strict_map_key=False)
+    unpacker.feed(data)
+    return list(unpacker)
+
+
+def send_and_read_all(daemon, data, half_close=False):
+    """Sends data on a connection of its own; the messages that came until the daemon closed."""
+    with daemon.client() as client:
+        client.sock.sendall(data)
+        if half_close:
+            client.sock.shutdown(socket.SHUT_WR)
+        return messages_of(read_all(client.sock))
+
+
+def refusal_of(client, method, *params):
+    with pytest.raises(RpcError) as caught:
+        client.call(method, *params)
+    assert caught.value.text, "an error has to name what was wrong"
+    return caught.value.code
+
+
+# ---- pieces and bursts ---------------------------------------------------------------------------------------
+
+
+def test_one_byte_at_a_time_gives_the_same_as_whole(client):
+    client.set(b"bytewise", b"v" * 300, version=1)
+    data = request("get", b"bytewise")
+    for at in range(len(data)):
+        client.sock.sendall(data[at:at + 1])
+    _, error, piecewise = client.receive()
+    assert error is None
+    assert piecewise[2:6] == client.call("get", b"bytewise")[2:6]
+
+
+def test_every_truncation_is_dropped_without_an_answer(daemon):
+    data = request("set", b"truncated", b"v", {"version": 9})
+    for length in range(len(data)):
+        assert send_and_read_all(daemon, data[:length], half_close=True) == []
+    assert daemon.call("get", b"truncated")[0] == ABSENT
+
+
+def test_a_frame_may_be_split_anywhere(client):
+    first, second = request("ping", request_id=1), request("ping", request_id=2)
+    data = first + second
+    for at in range(1, len(data)):
+        client.sock.sendall(data[:at])
+        client.sock.sendall(data[at:])
+        assert [client.receive(), client.receive()] == [(1, None, "pong"), (2, None, "pong")]
+
+
+def test_two_requests_in_one_write_get_two_answers(client):
+    client.sock.sendall(request("ping", request_id=1) + request("ping", request_id=2))
+    assert sorted([client.receive(), client.receive()]) == [(1, None, "pong"), (2, None, "pong")]
+
+
+def test_reused_ids_get_one_answer_each(client):
+    client.sock.sendall(request("ping", request_id=5) * 3)
+    assert [client.receive() for _ in range(3)] == [(5, None, "pong")] * 3
+
+
+def test_a_burst_longer_than_a_turn_is_answered_whole(client):
+    client.set(b"burst", b"x", version=1)
+    data = b"".join(request("get", b"burst", request_id=i) for i in range(5000))
+    client.sock.sendall(data)
+    answers = [client.receive() for _ in range(5000)]
+    assert [a[0] for a in answers] == list(range(5000))
+    assert all(a[1] is None and a[2][2] == b"x" for a in answers)
+
+
+def test_a_burst_of_misses_beyond_the_limit_in_flight_is_answered_whole(client):
+    data = b"".join(request("get", b"miss%d" % i, request_id=i) for i in range(3000))
+    client.sock.settimeout(20)
+    client.sock.sendall(data)
+    answers = {}
+    for _ in range(3000):
+        request_id, error, result = client.receive()
+        answers[request_id] = (error, result)
+    assert len(answers) == 3000
+    assert all(error is None and result[0] == ABSENT for error, result in answers.values())
+
+
+def test_half_close_still_gets_every_answer(daemon):
+    daemon.call("set", b"half", b"v", {"version": 1})
+    requests = [request("get", b"half", request_id=1), request("set", b"half", b"w", {"version": 2}, request_id=2),
+                request("get", b"half-absent", request_id=3)]
+    messages = send_and_read_all(daemon, b"".join(requests), half_close=True)
+    assert sorted(m[1] for m in messages) == [1, 2, 3]
+    assert all(m[2] is None for m in messages)
+
+
+def test_half_close_in_a_long_burst_still_gets_every_answer(daemon):
+    data = b"".join(request("get", b"h%d" % i, request_id=i) for i in range(2000))
+    assert len(send_and_read_all(daemon, data, half_close=True)) == 2000
+
+
+def test_a_notification_of_a_client_gets_no_answer(client):
+    client.sock.sendall(msgpack.packb([2, "set", [b"notified", b"v"]]) + request("ping"))
+    assert client.receive() == (7, None, "pong")
+    assert client.get(b"notified")["state"] == ABSENT
+
+
+# ---- what is no request --------------------------------------------------------------------------------------
+
+GARBAGE = {
+    "http": b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    "tls": bytes.fromhex("16030100c8010000c403036a6b6c6d") + b"\x00" * 200,
+    "resp": b"*1\r\n$4\r\nPING\r\n",
+    "unused byte": b"\xc1",
+    "array of 2^32-1": b"\xdd\xff\xff\xff\xff",
+    "map of 2^32-1": b"\xdf\xff\xff\xff\xff",
+    "str of 2^32-1": b"\xdb\xff\xff\xff\xff",
+    "bin of 2^32-1": b"\xc6\xff\xff\xff\xff",
+    "ext of 2^32-1": b"\xc9\xff\xff\xff\xff\x01",
+    "nested arrays": b"\x91" * 100000,
+    "nested maps": b"\x81\x01" * 100000,
+    "nil": b"\xc0",
+    "empty array": b"\x90",
+    "five elements": msgpack.packb([0, 1, "ping", [], 1]),
+    "response": msgpack.packb([1, 1, None, 1]),
+    "type 3": msgpack.packb([3, 1, "ping", []]),
+    "float id": msgpack.packb([0, 1.5, "ping", []]),
+    "negative id": msgpack.packb([0, -1, "ping", []]),
+    "huge id": msgpack.packb([0, 2 ** 32, "ping", []]),
+    "params is a map": msgpack.packb([0, 1, "ping", {}]),
+    "method is an integer": msgpack.packb([0, 1, 5, []]),
+    "timestamp": msgpack.packb(msgpack.Timestamp(1, 1)),
+}
+
+
+@pytest.mark.parametrize("name", GARBAGE)
+def test_malformed_input_gets_an_error_and_is_closed(daemon, name):
+    # A valid request before it is answered still; one after it is not looked at.
+    messages = send_and_read_all(daemon, request("ping", request_id=1) + GARBAGE[name] + request("ping") * 3)
+    assert messages[0] == [1, 1, None, "pong"]
+    assert len(messages) == 2, messages
+    kind, _, error, result = messages[1]
+    assert (kind, result) == (1, None)
+    assert error[0] in (MALFORMED, TOO_LARGE) and error[1]
+    assert daemon.call("ping") == "pong"
+
+
+def test_random_bytes_never_harm_the_daemon(daemon):
+    rng = random.Random(20240601)
+    valid = [request("get", b"k"), request("set", b"k", b"v", {"version": 3}), request("mget", [b"a", b"b"]),
+             request("hello", {"client": "x", "protocol": 1}), request("versions", b"", 0, 10)]
+    for _ in range(1500):
+        if rng.random() < 0.4:
+            data = rng.randbytes(rng.randrange(1, 200))
+        else:
+            data = bytearray(rng.choice(valid))
+            for _ in range(rng.randrange(1, 4)):
+                data[rng.randrange(len(data))] = rng.randrange(256)
+        send_and_read_all(daemon, bytes(data), half_close=True)
+    assert daemon.call("ping") == "pong"
+
+
+def test_a_message_over_the_limit_is_refused_with_its_id(daemon):
+    limit = daemon.call("hello")["max_message"]
+    head = b"\x94\x00\x2a\xa3set\x93\xc4\x01k" + b"\xc6" + struct.pack(">I", limit)
+    messages = send_and_read_all(daemon, head)
+    assert len(messages) == 1
+    assert messages[0][1] == 42 and messages[0][2][0] == TOO_LARGE
+
+
+# ---- well-formed, and wrong ----------------------------------------------------------------------------------
+
+
+def test_an_unknown_method_is_an_error_and_keeps_the_connection(client):
+    assert refusal_of(client, "frobnicate") == UNKNOWN_METHOD
+    assert refusal_of(client, "get\x00") == UNKNOWN_METHOD
+    assert client.call("ping") == "pong"
+
+
+@pytest.mark.parametrize("params", [
+    [], [b"k", {}, 1], [None], [5], [1.5], [[b"k"]], [{}], [b""], [True], [msgpack.ExtType(5, b"k")],
+    [msgpack.Timestamp(5, 5)], [b"k", None], [b"k", []], [b"k", {"strnog": True}], [b"k", {"strong": 1}],
+    [b"k", {"strong": True, b"strong": True}], [b"k", {"min_version": -1}], [b"k", {"min_version": 2 ** 63}],
+    [b"k", {"min_version": "1"}], [b"k", {"min_version": 1.0}], [b"k", {"min_version": 1, "epoch": "short"}],
+    [b"k", {"max_stale_ms": -1}], [b"k", {"max_stale_ms": 2 ** 64 - 1}], [b"k", {"timeout_ms": float("nan")}],
+    [b"!dcached:x"],
+])
+def test_wrong_params_of_get_are_invalid(client, params):
+    assert refusal_of(client, "get", *params) == INVALID
+    assert client.call("ping") == "pong"
+
+
+@pytest.mark.parametrize("params", [
+    [b"k"], [b"k", 5], [b"k", None], [b"k", [b"v"]], [b"", b"v"], [b"k", b"v", {"version": 0}],
+    [b"k", b"v", {"version": -1}], [b"k", b"v", {"version": 2 ** 63}], [b"k", b"v", {"version": 2 ** 64 - 1}],
+    [b"k", b"v", {"version": 1.0}], [b"k", b"v", {"version": float("nan")}], [b"k", b"v", {"version": "1"}],
+    [b"k", b"v", {"version": True}], [b"k", b"v", {"ttl_ms": -1}], [b"k", b"v", {"ttl_ms": 2 ** 64 - 1}],
+    [b"k", b"v", {"write_id": b"short"}], [b"k", b"v", {"retry": True}], [b"k", b"v", {"invalidate": 1}],
+    [b"!dcached:x", b"v"],
+])
+def test_wrong_params_of_set_are_invalid_and_write_nothing(client, params):
+    before = client.call("stats")["writes"]
+    assert refusal_of(client, "set", *params) == INVALID
+    assert client.call("stats")["writes"] == before
+
+
+@pytest.mark.parametrize("method, params", [
+    ("ping", [1]), ("clear", [b"k"]), ("stats", [{}]), ("status", [None]), ("hello", [5]),
+    ("hello", [{"nonsense": 1}]), ("mget", []), ("mget", [b"k"]), ("mget", [[b"k", 5]]), ("mget", [[b"k"] * 1025]),
+    ("mset", [[[b"k"]]]), ("mset", [[[b"k", b"v", {"timeout_ms": 5}]]]), ("mset", [[[b"k", b"v"]] * 1025]),
+    ("delete", []), ("delete", [b"k", b"v"]), ("inspect", []), ("inspect", [b""]), ("versions", [5]),
+    ("versions", [b"", 0, 0]), ("versions", [b"", 0, 1001]), ("verify", [-1]), ("watch", [5]), ("unwatch", []),
+    ("unwatch", ["x"]),
+])
+def test_wrong_params_are_invalid(client, method, params):
+    assert refusal_of(client, method, *params) == INVALID
+    assert client.call("ping") == "pong"
+
+
+@pytest.mark.parametrize("key", [b"a", b"k" * 1024, b"with\x00nul", b"with\nnewline", b"\xff\xfe\x80", b"\x1b[31m"])
+def test_any_bytes_can_be_a_key(client, key):
+    written = client.set(key, b"of " + key)
+    assert written["outcome"] == ACCEPTED
+    reading = client.get(key)
+    assert (reading["state"], reading["value"], reading["version"]) == (FRESH, b"of " + key, written["version"])
+    assert client.call("inspect", key)["key"] == key
+
+
+def test_a_str_key_is_the_key_of_its_bytes(client):
+    client.set("schlüssel", "wert")
+    assert client.get("schlüssel".encode())["value"] == "wert".encode()
+
+
+@pytest.mark.parametrize("size", [0, 1, 1 << 20])
+def test_a_value_up_to_the_limit_comes_back_byte_for_byte(client, size):
+    value = random.Random(size).randbytes(size)
+    assert client.set(b"sized", value)["outcome"] == ACCEPTED
+    assert client.get(b"sized")["value"] == value
+    assert client.get(b"sized", strong=True)["value"] == value
+
+
+def test_a_key_or_value_over_the_limit_is_too_large_and_keeps_the_connection(client):
+    assert refusal_of(client, "get", b"k" * 1025) == TOO_LARGE
+    assert refusal_of(client, "set", b"k" * 1025, b"v") == TOO_LARGE
+    assert refusal_of(client, "set", b"k", b"v" * ((1 << 20) + 1)) == TOO_LARGE
+    assert client.call("ping") == "pong"
+
+
+@pytest.mark.parametrize("version", [1, 2 ** 53 + 1, 2 ** 63 - 1])
+def test_versions_up_to_the_limit_are_exact(client, version):
+    key = b"v%d" % version
+    assert client.set(key, b"x", version=version)["version"] == version
+    assert client.get(key, strong=True)["version"] == version
+
+
+def test_mget_answers_each_key_in_its_place(client):
+    client.set(b"m1", b"one", version=1)
+    client.set(b"m3", b"three", version=3)
+    one, absent, reserved, three, again = client.call("mget", [b"m1", b"m-absent", b"!dcached:x", b"m3", b"m1"])
+    assert (one[2], one[3], three[2], three[3], again[2]) == (b"one", 1, b"three", 3, b"one")
+    assert absent[0] == ABSENT
+    assert reserved[:2] == [4, INVALID]
+    assert client.call("mget", []) == []
+
+
+def test_an_mget_longer_than_a_message_answers_the_rest_too_large(client):
+    value = b"b" * (1 << 20)
+    for i in range(6):
+        client.set(b"big%d" % i, value)
+    answers = client.call("mget", [b"big%d" % i for i in range(6)])
+    assert [a[0] for a in answers].count(FRESH) == 3
+    assert [a[:2] for a in answers if a[0] == 4] == [[4, TOO_LARGE]] * 3
+
+
+def test_mset_answers_each_item_in_its_place(client):
+    client.set(b"ms2", b"new", version=9)
+    items = [[b"ms1", b"a"], [b"ms2", b"old", {"version": 3}], [b"!dcached:x", b"v"], [b"ms4", b"d", {"version": 4}]]
+    answers = client.call("mset", items)
+    assert [a[0] for a in answers] == [ACCEPTED, 1, 5, ACCEPTED]
+    assert answers[1][1] == 9 and answers[2][1] == INVALID and answers[3][1] == 4
+
+
+def test_watch_tells_of_the_keys_with_its_prefix(client, daemon):
+    watch = client.call("watch", b"w:")
+    with daemon.client() as other:
+        other.set(b"elsewhere", b"v")
+        version = other.set(b"w:1", b"v")["version"]
+        other.delete(b"w:1")
+    first, second = client.receive_event(), client.receive_event()
+    assert first[0] == second[0] == watch
+    assert (first[1]["kind"], first[1]["key"], first[1]["version"]) == ("update", b"w:1", version)
+    assert (second[1]["kind"], second[1]["key"]) == ("delete", b"w:1")
+    assert client.call("unwatch", watch) is True
+    assert client.call("unwatch", watch) is False
+
+
+def test_the_seventeenth_watch_of_a_connection_is_busy(client):
+    for _ in range(16):
+        client.call("watch")
+    assert refusal_of(client, "watch") == BUSY
+
+
+def test_one_client_cannot_end_the_watch_of_another(client, daemon):
+    watch = client.call("watch", b"mine")
+    assert daemon.call("unwatch", watch) is False
+
+
+def test_verify_finds_nothing_different_and_walks_to_the_end(client):
+    for i in range(200):
+        client.set(b"verify%d" % i, b"v")
+    cursor, checked = 0, 0
+    while True:
+        page = client.call("verify", cursor, 50)
+        assert page["different"] == [] and page["unknown"] == 0
+        checked, cursor = checked + page["checked"], page["cursor"]
+        if cursor == 0:
+            break
+    assert checked >= 200
+
+
+def test_verify_finds_what_redis_has_newer(redis, client):
+    client.set(b"differs", b"v", version=3)
+    raw = redis.client()
+    key = b"dc:{0}:differs"
+    record = raw.get(key)
+    client.set(b"differs", b"w", version=4)
+    newer = raw.get(key)
+    # As after a lost message: the pod has the older record, Redis the newer.
+    assert record != newer
+    raw.delete(key)
+    found = [d for d in client.call("verify")["different"] if d["key"] == b"differs"]
+    assert [(d["cached_version"], d["redis_version"]) for d in found] == [(4, 0)]
+    raw.set(key, newer)
+
+
+# ---- limits --------------------------------------------------------------------------------------------------
+
+
+def test_a_million_requests_without_reading_hold_bounded_memory_and_nobody_else_up(redis):
+    with Daemon(redis=redis.socket, pod="flooded") as daemon, daemon.client() as other:
+        other.set(b"flood", b"v" * 1000)
+        before = daemon.rss_bytes()
+        flooders = [daemon.client() for _ in range(20)]
+        burst = request("get", b"flood") * 5000
+        for flooder in flooders:
+            flooder.sock.setblocking(False)
+        sent, slowest = 0, 0.0
+        for _ in range(200):
+            for flooder in flooders:
+                try:
+                    sent += flooder.sock.send(burst)
+                except (BlockingIOError, BrokenPipeError, ConnectionResetError):
+                    pass
+            started = time.monotonic()
+            assert other.get(b"flood")["value"] == b"v" * 1000
+            slowest = max(slowest, time.monotonic() - started)
+        stats = daemon.stats()
+        assert sent > len(burst), "the flood has to have had an effect"
+        assert stats["buffered_bytes"] < 24 << 20
+        assert daemon.rss_bytes() - before < (16 + 32) << 20
+        assert slowest < 0.5
+        for flooder in flooders:
+            flooder.close()
+        daemon.wait_until(lambda: daemon.stats()["buffered_bytes"] == 0)
+
+
+def test_unfinished_messages_of_many_clients_stay_within_the_budget(redis):
+    config = {"limits": {"buffers": "3M"}}
+    with Daemon(redis=redis.socket, pod="unfinished", config=config) as daemon, daemon.client() as other:
+        head = b"\x94\x00\x01\xa3set\x93\xc4\x01k\xc6" + struct.pack(">I", 1 << 20)
+        holders = [daemon.client() for _ in range(30)]
+        for holder in holders:
+            holder.sock.setblocking(False)
+            holder.sock.send(head)
+        for _ in range(12):
+            for holder in holders:
+                try:
+                    holder.sock.send(b"x" * 65536)
+                except BlockingIOError:
+                    pass
+            assert other.set(b"small", b"v")["outcome"] == ACCEPTED
+        stats = daemon.stats()
+        assert stats["input_waits"] > 0
+        assert stats["buffered_bytes"] < 8 << 20
+        # They send on, each in its turn: all get through.
+        for holder in holders:
+            holder.close()
+        daemon.wait_until(lambda: daemon.stats()["buffered_bytes"] == 0)
+
+
+def test_many_large_messages_at_once_all_get_through_a_small_budget(redis):
+    config = {"limits": {"buffers": "3M"}, "cache": {"max_memory": "64M"}}
+    with Daemon(redis=redis.socket, pod="narrow", config=config) as daemon:
+        value = b"y" * (1 << 20)
+        clients = [daemon.client(timeout=30) for _ in range(7)]
+        data = {c: request("set", b"n%d" % i, value, {"timeout_ms": 20000}) for i, c in enumerate(clients)}
+        for client in clients:
+            client.sock.setblocking(False)
+        deadline = time.monotonic() + 30
+        while any(data.values()):
+            assert time.monotonic() < deadline, daemon.stats()
+            for client, rest in data.items():
+                try:
+                    data[client] = rest[client.sock.send(rest[:65536]):] if rest else rest
+                except BlockingIOError:
+                    pass
+        for client in clients:
+            client.sock.settimeout(30)
+            _, error, result = client.receive()
+            assert error is None and result[0] == ACCEPTED
+
+
+def test_connections_over_the_limit_are_closed_and_counted(redis):
+    with Daemon(redis=redis.socket, pod="crowded", config={"limits": {"connections": 5}}) as daemon:
+        daemon.wait_until(lambda: daemon.stats()["connections"] == 1)
+        clients = [daemon.client() for _ in range(5)]
+        assert all(c.call("ping") == "pong" for c in clients)
+        with daemon.client() as extra:
+            assert read_all(extra.sock) == b""
+        assert clients[0].call("stats")["connections_refused"] >= 1
+        clients.pop().close()
+        daemon.wait_until(lambda: clients[0].call("stats")["connections"] < 5)
+        assert daemon.call("ping") == "pong"
+
+
+def test_without_descriptors_accepting_pauses_and_then_goes_on(redis):
+    with Daemon(redis=redis.socket, pod="poor") as daemon, daemon.client() as client:
+        pid = daemon.process.pid
+        used = len(os.listdir(f"/proc/{pid}/fd"))
+        subprocess.run(["prlimit", f"--pid={pid}", f"--nofile={used + 3}:"], check=True)
+        clients = []
+        for _ in range(10):
+            try:
+                clients.append(daemon.client())
+            except OSError:
+                pass
+        daemon.wait_until(lambda: client.call("stats")["accept_pauses"] > 0)
+        ticks = [int(x) for x in open(f"/proc/{pid}/stat", encoding="ascii").read().split()[13:15]]
+        time.sleep(0.5)
+        later = [int(x) for x in open(f"/proc/{pid}/stat", encoding="ascii").read().split()[13:15]]
+        assert sum(later) - sum(ticks) < 10, "the loop spins"
+        assert client.set(b"poor", b"v")["outcome"] == ACCEPTED
+        for c in clients:
+            c.close()
+        daemon.wait_until(lambda: daemon.stats()["accept_errors"] == 0)
+
+
+# ---- the socket itself ---------------------------------------------------------------------------------------
+
+
+def test_a_second_daemon_on_the_same_socket_is_refused(daemon):
+    second = Daemon(redis="127.0.0.1:1", pod="second", config={"listen": {"socket": daemon.socket}})
+    try:
+        second.spawn()
+        assert second.process.wait(5) != 0
+        assert "another dcached" in second.log()
+        assert daemon.call("ping") == "pong"
+    finally:
+        second.remove()
+
+
+def test_a_stale_socket_file_is_replaced(redis):
+    with Daemon(redis=redis.socket, pod="stale") as daemon:
+        daemon.kill()
+        assert stat.S_ISSOCK(os.stat(daemon.socket).st_mode)
+        started = time.monotonic()
+        daemon.start()
+        assert time.monotonic() - started < 1
+        assert daemon.call("ping") == "pong"
+
+
+def test_a_socket_that_somebody_else_answers_on_is_left_alone(tmp_path):
+    path = str(tmp_path / "s.sock")
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(path)
+        other.listen(1)
+        daemon = Daemon(config={"listen": {"socket": path}})
+        try:
+            daemon.spawn()
+            assert daemon.process.wait(5) != 0
+            assert "another program answers" in daemon.log()
+            assert os.path.exists(path)
+        finally:
+            daemon.remove()
+
+
+def test_what_is_no_socket_is_never_removed(tmp_path):
+    path = tmp_path / "s.sock"
+    path.write_text("precious")
+    daemon = Daemon(config={"listen": {"socket": str(path)}})
+    try:
+        daemon.spawn()
+        assert daemon.process.wait(5) != 0
+        assert path.read_text() == "precious"
+    finally:
+        daemon.remove()
+
+
+@pytest.mark.parametrize("mode", ["0600", "0660", "0666"])
+def test_the_socket_has_its_mode_from_the_first_moment(tmp_path, mode):
+    path = str(tmp_path / "m.sock")
+    daemon = Daemon(config={"listen": {"socket": path, "socket_mode": mode}})
+    try:
+        daemon.spawn()
+        seen = set()
+        deadline = time.monotonic() + 5
+        while time.monotonic() < deadline:
+            try:
+                seen.add(stat.S_IMODE(os.stat(path).st_mode))
+                with Client(path) as client:
+                    assert client.call("ping") == "pong"
+                break
+            except (FileNotFoundError, ConnectionRefusedError):
+                continue
+        assert seen <= {0o600, int(mode, 8)} and stat.S_IMODE(os.stat(path).st_mode) == int(mode, 8)
+    finally:
+        daemon.remove()
+
+
+def test_sigterm_answers_what_is_in_flight_and_removes_the_socket(redis):
+    with Daemon(redis=redis.socket, pod="leaving") as daemon:
+        with daemon.client() as client:
+            for i in range(50):
+                client.send("set", b"leaving%d" % i, b"v")
+            client.call("ping")
+            path, process = daemon.socket, daemon.process
+            assert daemon.stop() == 0
+            assert process.returncode == 0
+            answers = messages_of(read_all(client.sock))
+            assert len(answers) + len(client.answers) == 50
+            assert all(a[2] is None for a in answers)
+        assert not os.path.exists(path)
+
+
+def test_a_daemon_without_redis_listens_answers_and_refuses():
+    with Daemon().start(ready=False) as daemon, daemon.client() as client:
+        assert client.call("status")["ready"] is False
+        assert refusal_of(client, "get", b"k", {"timeout_ms": 50}) == REFUSED
+        assert client.call("stats")["reads"] == client.call("stats")["refused"] == 1
+
+
+def test_an_inherited_listening_socket_is_used(redis, tmp_path):
+    path = str(tmp_path / "inherited.sock")
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(path)
+        listening.listen(16)
+        daemon = Daemon(redis=redis.socket, pod="activated", prefix=["bash", "-c", 'LISTEN_PID=$$ exec "$@"', "sh"],
+                        env={"LISTEN_FDS": "1"}, config={"listen": {"socket": path}})
+        fd = listening.fileno()
+        if fd != 3:
+            daemon.prefix = ["bash", "-c", f'LISTEN_PID=$$ exec "$@" 3<&{fd}', "sh"]
+        try:
+            daemon.start(pass_fds=[fd])
+            assert daemon.call("ping") == "pong"
+            assert daemon.stop() == 0
+            assert os.path.exists(path), "the path belongs to whoever made it"
+        finally:
+            daemon.remove()
