@@ -1,0 +1,488 @@
+/*
+ * How a read is judged. Its answer has a position on the timeline of the epoch that the core was in when it
+ * answered. Then, with every position p that had to be visible: position >= p.
+ *
+ *   MONO    p of every read of the pod that had returned before this one was invoked
+ *   RYW     p of every write that this pod had acknowledged before; NORES if that was a delete
+ *   FILL    p of every message that went into this core before its answer
+ *   GAP0    p of every write acknowledged anywhere before as_of
+ *   BOUND   p of every write acknowledged anywhere before t - D, t being the moment of the library's check
+ *   STRONG  p of every write acknowledged anywhere before the read was invoked
+ *
+ * Positions rise with time even where versions start again after an expiry, so this is the promise and more.
+ * Reads of an epoch that the truth does not know cannot be: LOSSVIS.
+ */
+#include "tests/sim/check.h"
+
+#include <inttypes.h>
+
+#include "tests/sim/pod.h"
+
+
+#define CONVERGE_NS (2 * NS_PER_S)
+#define HIT_NS (100 * NS_PER_MS)
+#define ROUND_TRIPS 12 /* connecting, INFO, SUBSCRIBE, heartbeat, fetch: what healing takes on the wire */
+#define LATE_NS (10 * NS_PER_MS)
+
+/* ---- what was promised by then --------------------------------------------------------------------------------------- */
+
+/* The newest entry of this epoch that is older than `before`; NULL: none. */
+static const struct seen *seen_find(const struct pod *pod, int key, int epoch, uint64_t before)
+{
+    for (int i = pod->seen_count[key] - 1; i >= 0; i--) {
+        const struct seen *s = &pod->seen[key][i];
+
+        if (s->epoch == epoch && s->at < before)
+            return s;
+    }
+    return NULL;
+}
+
+static void seen_add(struct world *w, struct pod *pod, int key, int epoch, int read_position, int own_position,
+                     bool own_is_delete)
+{
+    const struct seen *last = seen_find(pod, key, epoch, NEVER);
+    struct seen s = {.at = w->now, .epoch = epoch, .read_position = -1, .own_position = -1};
+
+    if (last) {
+        s = *last;
+        s.at = w->now;
+    }
+    if (read_position > s.read_position)
+        s.read_position = read_position;
+    if (own_position > s.own_position) {
+        s.own_position = own_position;
+        s.own_is_delete = own_is_delete;
+    }
+    pod->seen[key] = world_grow(pod->seen[key], pod->seen_count[key], &pod->seen_room[key], sizeof(s));
+    pod->seen[key][pod->seen_count[key]++] = s;
+}
+
+void check_message(struct world *w, int pod, const struct published *m)
+{
+    struct pod *p = &w->pods[pod];
+    struct core_status status;
+
+    if (m->truth_epoch < 0 || m->position < 0 || w->truth.epochs[m->truth_epoch].seq_went_back)
+        return;
+    core_get_status(p->core, w->now, &status);
+    if (!epoch_equal(&status.epoch, &m->epoch))
+        return;
+    if (p->told_epoch[m->key] == m->truth_epoch && p->told_position[m->key] >= m->position)
+        return;
+    p->told_epoch[m->key] = m->truth_epoch;
+    p->told_position[m->key] = m->position;
+    p->told_at[m->key] = w->now;
+}
+
+/* ---- the answer of the core -------------------------------------------------------------------------------------------- */
+
+static void check_in_time(struct world *w, const struct op *op)
+{
+    const struct pod *p = &w->pods[op->pod];
+    uint64_t latest = op->deadline > op->arrived_at ? op->deadline : op->arrived_at;
+
+    latest = latest > p->resumed_at ? latest : p->resumed_at;
+    if (op->answered_at > latest + LATE_NS)
+        world_violate(w, "ANSWER", op->pod, op->key, "answered %.3f ms after its deadline",
+                      (double)(op->answered_at - latest) / 1e6);
+}
+
+/* After the end of all faults: the first hit of this pod. */
+static void check_hit(struct world *w, const struct op *op)
+{
+    struct pod *p = &w->pods[op->pod];
+    struct core_counters counters;
+
+    if (w->now < w->heal_at || p->hit_at != NEVER)
+        return;
+    core_get_counters(p->core, &counters);
+    if (counters.hits > p->hits_known && (op->outcome == READ_FRESH || op->outcome == READ_LOCAL))
+        p->hit_at = w->now;
+    p->hits_known = counters.hits;
+}
+
+void check_answer(struct world *w, int number)
+{
+    struct op *op = &w->ops[number];
+    struct pod *p = &w->pods[op->pod];
+
+    check_in_time(w, op);
+    if (op->kind != CALL_GET)
+        return;
+    p->counted_reads++;
+    p->counted_refused += op->outcome == READ_REFUSED;
+    p->counted_errors += op->outcome == READ_ERROR;
+    op->told_epoch = p->told_epoch[op->key];
+    op->told_position = p->told_position[op->key];
+    check_hit(w, op);
+}
+
+/* ---- reads ----------------------------------------------------------------------------------------------------------------- */
+
+static int read_position(struct world *w, const struct op *op)
+{
+    bool value = op->content >= 0;
+
+    for (int n = 0; n < 2; n++) {
+        if (w->nodes[n].alive)
+            node_expire(&w->nodes[n], w->now);
+    }
+    if (value)
+        return truth_find_value(&w->truth, op->epoch, op->key, op->got_version, op->content);
+    if (op->got_version)
+        return truth_find_tombstone(&w->truth, op->epoch, op->key, op->got_version);
+    return truth_find_absent(&w->truth, op->epoch, op->key);
+}
+
+/*
+ * A fetch reads meta first: what it finds can have been stored in the epoch that began in between. That is newer
+ * than all of the old one, and goes when the new epoch is adopted.
+ */
+static bool read_from_next_epoch(struct world *w, const struct op *op)
+{
+    struct op next = *op;
+
+    for (next.epoch = w->truth.count - 1; next.epoch >= 0; next.epoch--) {
+        const struct truth_epoch *e = &w->truth.epochs[next.epoch];
+
+        if (e->begins >= op->as_of && e->begins <= op->answered_at && read_position(w, &next) >= 0)
+            return true;
+    }
+    return false;
+}
+
+static void require(struct world *w, const struct op *op, const char *promise, int position, int wanted)
+{
+    const struct truth_state *got, *want;
+
+    if (wanted < 0 || position >= wanted)
+        return;
+    got = truth_at(&w->truth, op->epoch, op->key, position);
+    want = truth_at(&w->truth, op->epoch, op->key, wanted);
+    if (w->truth.epochs[op->epoch].records_ahead && got->seq > want->seq)
+        return; /* seq was set back and the store cleared before a pod noticed: over with the next heartbeat */
+    world_violate(w, promise, op->pod, op->key,
+                  "op %d read %s version %" PRIu64 " seq %" PRIu64 ", had to see %s version %" PRIu64 " seq %" PRIu64
+                  " of %.6f",
+                  (int)(op - w->ops), got->kind == TRUTH_VALUE ? "value" : "absent", got->version, got->seq,
+                  want->kind == TRUTH_VALUE ? "value" : "absent", want->version, want->seq, (double)want->at / 1e9);
+}
+
+static void check_floor(struct world *w, const struct op *op, int position)
+{
+    const struct pod *p = &w->pods[op->pod];
+    const struct seen *seen = seen_find(p, op->key, op->epoch, op->invoked_at);
+
+    if (op->told_epoch == op->epoch)
+        require(w, op, "FILL", position, op->told_position);
+    if (!seen)
+        return;
+    require(w, op, seen->own_is_delete ? "NORES" : "RYW", position, seen->own_position);
+    /* Where the earlier read found nothing because a record expired or was evicted, the history had ended. */
+    if (seen->read_position >= 0 &&
+        truth_at(&w->truth, op->epoch, op->key, seen->read_position)->kind != TRUTH_NONE)
+        require(w, op, "MONO", position, seen->read_position);
+}
+
+/* Nothing of an epoch that had ended before as_of. A role is only looked at with every heartbeat. */
+static void check_epoch_lives(struct world *w, const struct op *op)
+{
+    const struct truth_epoch *e = &w->truth.epochs[op->epoch];
+    uint64_t resumed_at = w->pods[op->pod].resumed_at;
+    uint64_t slack = e->ended_by_role ? w->bound_ns / 4 + LATE_NS : 0;
+
+    if (e->ended_by_role && resumed_at > e->ends)
+        slack += resumed_at - e->ends;
+    if (e->ends != NEVER && op->as_of > e->ends + slack)
+        world_violate(w, "LOSSVIS", op->pod, op->key, "op %d is served from an epoch that ended %.6f before as_of",
+                      (int)(op - w->ops), (double)(op->as_of - e->ends) / 1e9);
+}
+
+static void check_freshness(struct world *w, const struct op *op, int position)
+{
+    const struct truth *t = &w->truth;
+
+    check_epoch_lives(w, op);
+    require(w, op, "GAP0", position, truth_required(t, op->epoch, op->key, op->as_of));
+    if (op->outcome == READ_STALE)
+        return;
+    require(w, op, "BOUND", position, truth_required(t, op->epoch, op->key, w->now - w->bound_ns));
+    if (op->strong)
+        require(w, op, "STRONG", position, truth_required(t, op->epoch, op->key, op->invoked_at));
+}
+
+/* A local value has to be what a set in this very pod brought. */
+static bool was_set_here(const struct world *w, const struct op *read)
+{
+    for (int i = 0; i < w->ops_count; i++) {
+        const struct op *o = &w->ops[i];
+
+        if (o->kind == CALL_SET && o->pod == read->pod && o->key == read->key && o->content == read->content &&
+            o->version == read->got_version)
+            return true;
+    }
+    return false;
+}
+
+static void check_local(struct world *w, const struct op *op)
+{
+    if (w->pods[op->pod].config.may_write || op->strong || op->min_version)
+        world_violate(w, "NOGARB", op->pod, op->key, "op %d: a local value where none may be", (int)(op - w->ops));
+    else if (!was_set_here(w, op))
+        world_violate(w, "NOGARB", op->pod, op->key, "op %d: a local value that is not this pod's", (int)(op - w->ops));
+}
+
+static void check_wishes(struct world *w, const struct op *op)
+{
+    const struct op *o = op;
+
+    if (!o->min_version)
+        return;
+    if (o->got_version < o->min_version)
+        world_violate(w, "MINVERSION", o->pod, o->key, "op %d: %" PRIu64 " < %" PRIu64, (int)(o - w->ops),
+                      o->got_version, o->min_version);
+    if (o->min_epoch.text[0] && !epoch_equal(&o->min_epoch, &o->epoch_text))
+        world_violate(w, "MINVERSION", o->pod, o->key, "op %d: min_version of another epoch", (int)(o - w->ops));
+}
+
+static void check_converged(struct world *w, const struct op *op)
+{
+    struct node *node = &w->nodes[w->primary];
+    const struct stored *r = node_live_record(node, w->now, op->key);
+    bool value = r && r->kind == TRUTH_VALUE;
+
+    if (op->outcome == READ_LOCAL)
+        return;
+    if (!r && op->outcome == READ_FRESH)
+        return; /* what expires or is evicted tells nobody; the timeline judges this read */
+    if (op->outcome != READ_FRESH && op->outcome != READ_ABSENT)
+        world_violate(w, "CONV", op->pod, op->key, "outcome %d reason %d after healing", op->outcome, op->reason);
+    else if ((op->outcome == READ_FRESH) != value || (value && op->got_version != r->version))
+        world_violate(w, "CONV", op->pod, op->key, "op %d read version %" PRIu64 ", Redis has %" PRIu64,
+                      (int)(op - w->ops), op->outcome == READ_FRESH ? op->got_version : 0, value ? r->version : 0);
+}
+
+static void check_refused(struct world *w, const struct op *op)
+{
+    if (w->faults_count || op->reason == REASON_MIN_VERSION || op->reason == REASON_OTHER_EPOCH)
+        return;
+    world_violate(w, "AVAIL", op->pod, op->key, "op %d is refused without any fault: reason %d (%s)",
+                  (int)(op - w->ops), op->reason, core_reason_text(op->reason));
+}
+
+/* The client library's own check: how old may the proof be when the answer is handed over? */
+static bool library_drops(const struct world *w, const struct op *op)
+{
+    const struct pod *p = &w->pods[op->pod];
+    uint64_t oldest = w->bound_ns;
+
+    if (op->outcome == READ_STALE)
+        oldest = p->config.max_stale_ns; /* the most that any call can be given */
+    return op->outcome != READ_LOCAL && w->now - op->as_of > oldest;
+}
+
+/*
+ * Asked of a server that was a master until just now: its pods learn it with their next heartbeat, and what it
+ * copies from the new master until then is not of this epoch.
+ */
+static bool of_former_master(const struct world *w, const struct op *op)
+{
+    const struct truth_epoch *e = &w->truth.epochs[op->epoch];
+    bool former = e->ended_by_role && op->answered_at > e->ends;
+
+    for (int n = 0; n < 2; n++)
+        former |= w->nodes[n].alive && !w->nodes[n].master && run_id_equal(&w->nodes[n].run, &e->run);
+    return former;
+}
+
+bool check_read_return(struct world *w, int number)
+{
+    struct op *op = &w->ops[number];
+    struct pod *p = &w->pods[op->pod];
+    uint64_t permitted = op->max_stale_ns;
+    int position;
+
+    if (op->converging)
+        check_converged(w, op);
+    if (op->outcome == READ_REFUSED || op->outcome == READ_ERROR) {
+        check_refused(w, op);
+        return false;
+    }
+    if (library_drops(w, op)) {
+        w->statistics->dropped_late++;
+        return false;
+    }
+    if (op->content >= 0 && w->contents[op->content]->key != op->key)
+        world_violate(w, "NOGARB", op->pod, op->key, "op %d: the payload of another key", number);
+    if (op->outcome == READ_LOCAL) {
+        check_local(w, op);
+        return true;
+    }
+    if (p->config.stale_on_partition && permitted < p->config.max_stale_ns)
+        permitted = p->config.max_stale_ns;
+    if (op->outcome == READ_STALE && (op->age_ns > permitted || op->answered_at - op->as_of != op->age_ns))
+        world_violate(w, "BOUND", op->pod, op->key, "op %d: staler than permitted", number);
+    if (op->epoch < 0) {
+        world_violate(w, "LOSSVIS", op->pod, op->key, "op %d is served without an epoch", number);
+        return true;
+    }
+    position = read_position(w, op);
+    if (position < 0 && read_from_next_epoch(w, op))
+        return true;
+    if (position < 0) {
+        world_violate(w, "LOSSVIS", op->pod, op->key, "op %d: version %" PRIu64 " content %d never was in this epoch",
+                      number, op->got_version, op->content);
+        return true;
+    }
+    if (of_former_master(w, op)) {
+        check_epoch_lives(w, op);
+        return true;
+    }
+    check_floor(w, op, position);
+    check_freshness(w, op, position);
+    check_wishes(w, op);
+    seen_add(w, p, op->key, op->epoch, position, -1, false);
+    return true;
+}
+
+/* ---- writes ------------------------------------------------------------------------------------------------------------------- */
+
+void check_commit(struct world *w, int number, const struct published *m)
+{
+    struct op *op;
+
+    if (m->kind == MESSAGE_RECORD && m->truth_epoch < 0)
+        world_violate(w, "LOSSVIS", -1, m->key, "a write was committed where no epoch stands");
+    if (w->nodes[0].foreign_commits || w->nodes[1].foreign_commits)
+        world_violate(w, "LOSSVIS", -1, m->key, "a write was committed under the epoch of another process");
+    if (number < 0 || m->kind != MESSAGE_RECORD)
+        return;
+    op = &w->ops[number];
+    op->commits++;
+    op->commit_epoch = m->truth_epoch;
+    op->commit_position = m->position;
+    op->commit_at = w->now;
+    if (op->commits > 1)
+        world_violate(w, "INDET", op->pod, op->key, "op %d was committed twice", number);
+    if (op->state == OP_RETURNED && !w->clock_jumped)
+        world_violate(w, "INDET", op->pod, op->key, "op %d was committed after its answer", number);
+    for (int i = op->first; i < number; i++) {
+        const struct op *o = &w->ops[i];
+        bool between = false;
+
+        if (o->first != op->first || !o->commits || o->commit_epoch != op->commit_epoch)
+            continue;
+        /* Where nothing was stored in between (expiry, eviction), the key began anew. */
+        for (int p = o->commit_position; p <= op->commit_position; p++)
+            between |= truth_at(&w->truth, o->commit_epoch, o->key, p)->kind == TRUTH_NONE;
+        if (!between)
+            world_violate(w, "INDET", op->pod, op->key, "ops %d and %d committed the same write twice", i, number);
+    }
+}
+
+/* The position of what the pod says is stored; -1: not in this epoch. */
+static int written_position(const struct world *w, const struct op *op, int epoch)
+{
+    if (op->kind == CALL_DELETE)
+        return truth_find_tombstone(&w->truth, epoch, op->key, op->got_version);
+    return truth_find_value(&w->truth, epoch, op->key, op->got_version, op->content);
+}
+
+static void check_acknowledged(struct world *w, const struct op *op)
+{
+    int number = (int)(op - w->ops), position = -1;
+
+    for (int e = w->truth.count - 1; e >= 0 && position < 0; e--) {
+        if (!epoch_equal(&w->truth.epochs[e].id, &op->epoch_text))
+            continue;
+        position = written_position(w, op, e);
+        if (position < 0)
+            continue;
+        truth_acknowledge(&w->truth, e, op->key, w->now, position);
+        seen_add(w, &w->pods[op->pod], op->key, e, -1, position, op->kind == CALL_DELETE);
+    }
+    if (position < 0)
+        world_violate(w, "INDET", op->pod, op->key, "op %d is acknowledged and was not committed in epoch %.6s", number,
+                      op->epoch_text.text);
+    else if (op->written == WRITE_ACCEPTED && op->commits != 1)
+        world_violate(w, "INDET", op->pod, op->key, "op %d is accepted, but not by its own commit", number);
+    else if (op->version && op->got_version != op->version)
+        world_violate(w, "UNIQ", op->pod, op->key, "op %d asked for version %" PRIu64 " and got %" PRIu64, number,
+                      op->version, op->got_version);
+}
+
+void check_write_return(struct world *w, int number)
+{
+    const struct op *op = &w->ops[number];
+
+    if (op->written == WRITE_INDETERMINATE || op->kind == CALL_CLEAR)
+        return;
+    if (!w->pods[op->pod].config.may_write && !op->commits)
+        return; /* a local set is judged by this pod alone */
+    if (op->written == WRITE_ACCEPTED || op->written == WRITE_DUPLICATE) {
+        check_acknowledged(w, op);
+        return;
+    }
+    if (op->commits)
+        world_violate(w, "INDET", op->pod, op->key, "op %d was committed, but the answer is %d", number, op->written);
+    if (!w->faults_count && op->written != WRITE_STALE && op->written != WRITE_CONFLICT &&
+        op->reason != REASON_READER)
+        world_violate(w, "AVAIL", op->pod, op->key, "op %d: outcome %d reason %d without any fault", number,
+                      op->written, op->reason);
+}
+
+/* ---- whole pods ------------------------------------------------------------------------------------------------------------------ */
+
+void check_ready(struct world *w, int unused, int also)
+{
+    (void)unused, (void)also;
+    for (int i = 0; i < w->pods_count; i++) {
+        if (!pod_ready(w, i))
+            world_violate(w, "AVAIL", i, -1, "not ready after start-up");
+    }
+}
+
+void check_pod_counters(struct world *w, int pod)
+{
+    struct pod *p = &w->pods[pod];
+    struct core_counters c;
+
+    core_get_counters(p->core, &c);
+    w->statistics->hits += c.hits;
+    w->statistics->refused += c.refused;
+    if (c.reads != c.hits + c.misses + c.refused + c.errors || c.reads != p->counted_reads ||
+        c.refused != p->counted_refused || c.errors != p->counted_errors)
+        world_violate(w, "TRUTH", pod, -1,
+                      "reads %" PRIu64 " hits %" PRIu64 " misses %" PRIu64 " refused %" PRIu64 " errors %" PRIu64
+                      "; answers seen %" PRIu64 " refused %" PRIu64 " errors %" PRIu64,
+                      c.reads, c.hits, c.misses, c.refused, c.errors, p->counted_reads, p->counted_refused,
+                      p->counted_errors);
+}
+
+static void check_first_hit(struct world *w, int pod)
+{
+    const struct pod *p = &w->pods[pod];
+    const struct node *node = &w->nodes[w->primary];
+    uint64_t healed = w->heal_at;
+
+    if (p->hit_at == 0 || node->epoch < 0)
+        return;
+    if (w->truth.epochs[node->epoch].begins > healed)
+        healed = w->truth.epochs[node->epoch].begins;
+    if (p->hit_at > healed + w->bound_ns / 4 + HIT_NS + ROUND_TRIPS * 2 * p->delay_ns + w->bound_ns / 32 + LATE_NS)
+        world_violate(w, "AVAIL", pod, -1, "first hit %.3f ms after healing",
+                      p->hit_at == NEVER ? -1.0 : (double)(p->hit_at - healed) / 1e6);
+}
+
+void check_end(struct world *w)
+{
+    for (int i = 0; i < w->ops_count; i++) {
+        if (w->ops[i].state == OP_IN_CORE || w->ops[i].state == OP_ASKED)
+            world_violate(w, "ANSWER", w->ops[i].pod, w->ops[i].key, "op %d was never answered", i);
+    }
+    for (int i = 0; i < w->pods_count; i++) {
+        check_pod_counters(w, i);
+        check_first_hit(w, i);
+    }
+}
