@@ -70,7 +70,8 @@ struct watch {
 
 struct event {
     struct event *next;
-    struct watch *watch;
+    struct watch *watch; /* NULL: none is known by that id yet */
+    uint64_t id;
     size_t len;
     uint8_t bytes[];
 };

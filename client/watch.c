@@ -49,12 +49,26 @@ static void watch_remove(dcache *cache, struct watch *watch)
     free(watch->prefix);
     watch->used = false;
     for (struct event *event = cache->events; event; event = event->next)
-        if (event->watch == watch)
+        if (event->watch == watch) {
             event->watch = NULL;
+            event->id = 0;
+        }
+}
+
+/* Its request is on the way: events of an id that nobody knows may be its. */
+static bool watch_is_pending(const dcache *cache)
+{
+    for (unsigned i = 0; i < PROTO_WATCHES_MAX; i++)
+        if (cache->watches[i].used && cache->watches[i].request.list == &cache->sent)
+            return true;
+    return false;
 }
 
 void watch_interrupt(dcache *cache)
 {
+    /* Ids are those of a connection. */
+    for (struct event *event = cache->events; event; event = event->next)
+        event->id = 0;
     for (unsigned i = 0; i < PROTO_WATCHES_MAX; i++) {
         struct watch *watch = &cache->watches[i];
 
@@ -77,7 +91,7 @@ static struct watch *watch_find(dcache *cache, uint64_t id)
 }
 
 /* The watches whose answer stands before the event in the stream have to be known by their id. */
-static void watch_take_answer(struct watch *watch)
+static void watch_take_answer(dcache *cache, struct watch *watch)
 {
     struct rpc_frame frame;
 
@@ -93,13 +107,16 @@ static void watch_take_answer(struct watch *watch)
     buffer_clear(&watch->request.answer);
     watch->gap = watch->gap || watch->again;
     watch->again = false;
+    for (struct event *event = cache->events; event; event = event->next)
+        if (!event->watch && event->id == watch->id)
+            event->watch = watch;
 }
 
 static void watch_take_answers(dcache *cache)
 {
     for (unsigned i = 0; i < PROTO_WATCHES_MAX; i++)
         if (cache->watches[i].used)
-            watch_take_answer(&cache->watches[i]);
+            watch_take_answer(cache, &cache->watches[i]);
 }
 
 void watch_receive(dcache *cache, struct slice method, struct cursor params)
@@ -108,19 +125,21 @@ void watch_receive(dcache *cache, struct slice method, struct cursor params)
     struct cursor c = cursor_of(raw);
     struct watch *watch;
     struct event *event;
+    uint64_t id;
 
     if (!slice_equal(method, slice_text("event")) || cursor_array(&c) < 2)
         return;
     watch_take_answers(cache);
-    watch = watch_find(cache, cursor_uint(&c));
-    if (!watch || !cursor_ok(&c) || watch->gap)
+    id = cursor_uint(&c);
+    watch = watch_find(cache, id);
+    if (!cursor_ok(&c) || (watch ? watch->gap : !watch_is_pending(cache)))
         return;
     event = raw.len <= EVENT_BYTES_MAX - cache->event_bytes ? malloc(sizeof *event + raw.len) : NULL;
-    if (!event) {
+    if (!event && watch)
         watch->gap = true;
+    if (!event)
         return;
-    }
-    *event = (struct event){.watch = watch, .len = raw.len};
+    *event = (struct event){.watch = watch, .id = id, .len = raw.len};
     memcpy(event->bytes, raw.data, raw.len);
     *cache->events_end = event;
     cache->events_end = &event->next;
@@ -146,12 +165,16 @@ dcache_result watch_settle(dcache *cache)
     return result;
 }
 
+/* The first one may have to wait for the answer that says whose it is. */
+static bool event_is_due(const dcache *cache)
+{
+    return cache->events && (cache->events->watch || !watch_is_pending(cache));
+}
+
 static struct event *event_pop(dcache *cache)
 {
     struct event *event = cache->events;
 
-    if (!event)
-        return NULL;
     cache->events = event->next;
     if (!cache->events)
         cache->events_end = &cache->events;
@@ -163,7 +186,8 @@ void watch_deliver(dcache *cache)
 {
     struct event *event;
 
-    while ((event = event_pop(cache))) {
+    while (event_is_due(cache)) {
+        event = event_pop(cache);
         if (event->watch && event->watch->fn)
             event->watch->fn(event->watch->ctx, event->bytes, event->len);
         free(event);
@@ -179,12 +203,18 @@ void watch_deliver(dcache *cache)
     }
 }
 
+/* There is something to tell of it. */
+static bool watch_is_ready(const struct watch *watch)
+{
+    return watch->used && (watch->gap || (!watch->made && !watch->request.list));
+}
+
 bool watch_is_due(const dcache *cache)
 {
-    if (cache->events)
+    if (event_is_due(cache))
         return true;
     for (unsigned i = 0; i < PROTO_WATCHES_MAX; i++)
-        if (cache->watches[i].used && (cache->watches[i].gap || !(cache->watches[i].made || cache->watches[i].request.list)))
+        if (watch_is_ready(&cache->watches[i]))
             return true;
     return false;
 }
@@ -196,6 +226,8 @@ void watch_deinit(dcache *cache)
     for (unsigned i = 0; i < PROTO_WATCHES_MAX; i++)
         if (cache->watches[i].used)
             watch_remove(cache, &cache->watches[i]);
-    while ((event = event_pop(cache)))
+    while (cache->events) {
+        event = event_pop(cache);
         free(event);
+    }
 }

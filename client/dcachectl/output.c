@@ -64,12 +64,14 @@ int ctl_fail(struct ctl *ctl, dcache_result result)
 
 int ctl_usage(const char *format, ...)
 {
+    char text[512];
     va_list args;
 
-    fputs("dcachectl: ", stderr);
     va_start(args, format);
-    vfprintf(stderr, format, args);
+    vsnprintf(text, sizeof text, format, args);
     va_end(args);
+    fputs("dcachectl: ", stderr);
+    text_escaped(stderr, slice_text(text));
     fputs("\nTry 'dcachectl --help'.\n", stderr);
     return EXIT_USAGE;
 }

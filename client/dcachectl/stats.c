@@ -1,4 +1,5 @@
 #include <inttypes.h>
+#include <stdlib.h>
 
 #include "client/dcachectl/ctl.h"
 #include "client/dcachectl/map.h"
@@ -48,15 +49,15 @@ static void add_others(struct grid *grid, struct slice answer)
 
     for (uint32_t i = 0; i < count && cursor_ok(&c); i++) {
         struct slice key = cursor_bytes(&c);
-        char name[64];
+        char *name;
 
         if (cursor_peek(&c) != CURSOR_UINT || is_grouped(key)) {
             cursor_skip(&c);
             continue;
         }
-        snprintf(name, sizeof name, "%.*s", (int)(key.len < sizeof name ? key.len : sizeof name - 1),
-                 key.len ? (const char *)key.data : "");
+        name = text_escape(key);
         add(grid, title, name, cursor_uint(&c));
+        free(name);
         title = "";
     }
 }

@@ -95,12 +95,28 @@ void grid_init(struct grid *grid, unsigned columns)
     *grid = (struct grid){.columns = columns};
 }
 
-void grid_deinit(struct grid *grid)
+void grid_clear(struct grid *grid)
 {
     for (size_t i = 0; i < grid->rows * grid->columns; i++)
         free(grid->cells[i]);
+    grid->rows = 0;
+}
+
+void grid_deinit(struct grid *grid)
+{
+    grid_clear(grid);
     free(grid->cells);
     grid_init(grid, grid->columns);
+}
+
+/* Characters, not bytes: wide ones count as one. */
+static size_t cell_width(const char *cell)
+{
+    size_t width = 0;
+
+    for (; cell && *cell; cell++)
+        width += ((uint8_t)*cell & 0xc0) != 0x80;
+    return width;
 }
 
 void grid_add(struct grid *grid, const char *const *cells)
@@ -114,19 +130,14 @@ void grid_add(struct grid *grid, const char *const *cells)
         grid->cells = grown;
         grid->capacity = capacity;
     }
-    for (unsigned i = 0; i < grid->columns; i++)
+    for (unsigned i = 0; i < grid->columns; i++) {
+        size_t width = cell_width(cells[i]);
+
         grid->cells[grid->rows * grid->columns + i] = strdup(cells[i] ? cells[i] : "");
+        if (width > grid->widths[i])
+            grid->widths[i] = width;
+    }
     grid->rows++;
-}
-
-/* Characters, not bytes: wide ones count as one. */
-static size_t cell_width(const char *cell)
-{
-    size_t width = 0;
-
-    for (; cell && *cell; cell++)
-        width += ((uint8_t)*cell & 0xc0) != 0x80;
-    return width;
 }
 
 static void pad(FILE *out, size_t count)
@@ -135,14 +146,14 @@ static void pad(FILE *out, size_t count)
         putc(' ', out);
 }
 
-static void grid_print_row(const struct grid *grid, size_t row, FILE *out, const size_t *widths, unsigned right)
+static void grid_print_row(const struct grid *grid, size_t row, FILE *out, unsigned right)
 {
     char *const *cells = grid->cells + row * grid->columns;
     size_t owed = 0; /* blanks, written only when something follows */
 
     for (unsigned i = 0; i < grid->columns; i++) {
         const char *cell = cells[i] ? cells[i] : "";
-        size_t width = cell_width(cell), fill = widths[i] - width;
+        size_t width = cell_width(cell), fill = grid->widths[i] - width;
 
         if (width > 0) {
             pad(out, owed + (right >> i & 1 ? fill : 0));
@@ -157,16 +168,8 @@ static void grid_print_row(const struct grid *grid, size_t row, FILE *out, const
 
 void grid_print(const struct grid *grid, FILE *out, const char *indent, unsigned right)
 {
-    size_t widths[GRID_COLUMNS_MAX] = {0};
-
-    for (size_t i = 0; i < grid->rows * grid->columns; i++) {
-        size_t width = cell_width(grid->cells[i]);
-
-        if (width > widths[i % grid->columns])
-            widths[i % grid->columns] = width;
-    }
     for (size_t row = 0; row < grid->rows; row++) {
         fputs(indent, out);
-        grid_print_row(grid, row, out, widths, right);
+        grid_print_row(grid, row, out, right);
     }
 }

@@ -22,16 +22,19 @@ const char *text_duration(char *ret, uint64_t ms);
 const char *text_size(char *ret, uint64_t bytes);
 
 /* Columns aligned to their widest cell. Cells are copied; NULL is an empty one. */
+#define GRID_COLUMNS_MAX 8
+
 struct grid {
     unsigned columns;
     size_t rows, capacity;
+    size_t widths[GRID_COLUMNS_MAX]; /* the widest so far, of rows cleared too */
     char **cells;
 };
 
-#define GRID_COLUMNS_MAX 8
-
 void grid_init(struct grid *grid, unsigned columns);
 void grid_deinit(struct grid *grid);
+/* Drops the rows; later ones are aligned with them. */
+void grid_clear(struct grid *grid);
 /* One row; `cells` has grid->columns of them. */
 void grid_add(struct grid *grid, const char *const *cells);
 /* Columns whose bit is set in `right` are aligned to the right; two blanks between columns. */

@@ -56,40 +56,45 @@ static dcache_result versions_page(struct ctl *ctl, uint64_t cursor, struct slic
     return ctl_call(ctl, "versions", &params, ret);
 }
 
-/* Each page is a table of its own, aligned by itself: the first lines come at once, however many there are. */
-static void versions_print(struct grid *grid)
+static int versions_run(struct ctl *ctl, struct json *json, struct grid *grid, uint64_t *ret_total)
 {
-    if (grid->rows > 1)
-        grid_print(grid, stdout, "", 1 << 1 | 1 << 2 | 1 << 3);
-    grid_deinit(grid);
+    uint64_t cursor = 0;
+    struct slice answer;
+
+    do {
+        dcache_result result = versions_page(ctl, cursor, &answer);
+
+        if (result != DCACHE_OK)
+            return exit_of_result(result);
+        if (json && cursor == 0) {
+            json_open_object(json);
+            json_name(json, "entries");
+            json_open_array(json);
+        }
+        if (*ret_total == 0)
+            grid_add(grid, (const char *[]){"KEY", "CACHED", "FLOOR", "AGE", "STATE"});
+        *ret_total += versions_take(answer, json, grid);
+        /* Page by page: the first lines come at once. */
+        if (!json && *ret_total > 0)
+            grid_print(grid, stdout, "", 1 << 1 | 1 << 2 | 1 << 3);
+        grid_clear(grid);
+        cursor = map_uint(answer, "cursor");
+    } while (cursor != 0 && !ferror(stdout));
+    return EXIT_OK;
 }
 
 int verb_versions(struct ctl *ctl)
 {
     struct json json = json_to(stdout);
-    uint64_t cursor = 0, total = 0;
-    struct slice answer;
+    struct grid grid;
+    uint64_t total = 0;
+    int r;
 
-    do {
-        struct grid grid;
-        dcache_result result = versions_page(ctl, cursor, &answer);
-
-        if (result != DCACHE_OK)
-            return exit_of_result(result);
-        if (ctl->json && cursor == 0) {
-            json_open_object(&json);
-            json_name(&json, "entries");
-            json_open_array(&json);
-        }
-        grid_init(&grid, 5);
-        if (total == 0)
-            grid_add(&grid, (const char *[]){"KEY", "CACHED", "FLOOR", "AGE", "STATE"});
-        total += versions_take(answer, ctl->json ? &json : NULL, &grid);
-        if (!ctl->json && grid.rows > 0 && total > 0)
-            versions_print(&grid);
-        grid_deinit(&grid);
-        cursor = map_uint(answer, "cursor");
-    } while (cursor != 0 && !ferror(stdout));
+    grid_init(&grid, 5);
+    r = versions_run(ctl, ctl->json ? &json : NULL, &grid, &total);
+    grid_deinit(&grid);
+    if (r != EXIT_OK)
+        return r;
     if (ctl->json) {
         json_close_array(&json);
         json_close_object(&json);

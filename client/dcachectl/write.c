@@ -190,10 +190,13 @@ int verb_clear(struct ctl *ctl)
     if (!(ctl->given & FLAG_yes))
         return ctl_usage("clear removes all keys of the partition, in all pods; if that is meant: clear --yes");
     result = dcache_clear(ctl->cache, &written);
-    if (result == DCACHE_E_INDETERMINATE)
-        fprintf(stderr, "dcachectl: a clear can be repeated without harm\n");
-    if (result < 0)
-        return ctl_fail(ctl, result);
+    if (result < 0) {
+        int r = ctl_fail(ctl, result);
+
+        if (result == DCACHE_E_INDETERMINATE)
+            fprintf(stderr, "A clear can be repeated without harm.\n");
+        return r;
+    }
     if (!ctl->json) {
         printf("cleared up to seq %" PRIu64 ", new epoch %s\n", written.seq, written.epoch);
         return EXIT_OK;

@@ -70,7 +70,7 @@ class FakeDaemon:
         self.piece = piece  # answers leave in pieces of so many bytes
         self.backlog, self.accept = backlog, accept
         self.requests = []
-        self.arrived = queue.Queue()  # the same, to wait for
+        self.arrived = queue.Queue()  # the same, once they were answered or left unanswered
         self.connections = []
         self.store = {}
         self.seq = 4000
@@ -131,7 +131,7 @@ class FakeDaemon:
             self.handlers[method] = handler
 
     def wait(self, method, timeout=5):
-        """The next request of that method that arrives, or arrived and was not waited for yet."""
+        """The next request of that method that was dealt with and not waited for yet."""
         while True:
             request = self.arrived.get(timeout=timeout)
             if request.method == method:
@@ -244,7 +244,9 @@ class FakeDaemon:
             while data := connection.recv(1 << 16):
                 unpacker.feed(data)
                 for message in unpacker:
-                    self._handle(Request(connection, *message[1:]))
+                    request = Request(connection, *message[1:])
+                    self._handle(request)
+                    self.arrived.put(request)
         except OSError:
             pass
         finally:
@@ -254,7 +256,6 @@ class FakeDaemon:
 
     def _handle(self, request):
         self.requests.append(request)
-        self.arrived.put(request)
         handler = self.handlers.get(request.method)
         try:
             result = handler(request) if handler else Verdict("unknown")

@@ -583,6 +583,24 @@ def test_events_come_and_a_new_connection_says_that_some_may_be_missing(fake, cl
     drive(client, lambda: len(got) == 3)
 
 
+def test_events_that_overtake_the_answer_to_watch_are_not_lost(fake, client):
+    def early(request):
+        fake.event(1, {"kind": "update", "version": 1})
+        fake.event(9, {"kind": "of nobody"})
+        client_is_ahead.wait(5)
+        return 1
+    client_is_ahead = threading.Event()
+    fake.on("watch", early)
+    got = []
+    client.watch("", got.append)
+    for _ in range(3):
+        client.process()
+    assert got == []
+    client_is_ahead.set()
+    drive(client, lambda: got)
+    assert got == [[1, {"kind": "update", "version": 1}]] and client.timeout_ms() == -1
+
+
 def test_a_refused_watch_is_told_by_process(fake, client):
     def refuse(_request):
         raise Refusal(7, "sixteen is enough")
