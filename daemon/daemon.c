@@ -177,7 +177,8 @@ static int make_core(struct daemon *d)
     }
     r = core_new(&d->core, &core);
     if (r < 0)
-        fail(d, r == -EINVAL ? "[cache] max_memory is too small for these max_value and entry_size" : strerror(-r));
+        fail(d,
+             r == -EINVAL ? "[cache] max_memory is too small for these max_value and entry_size" : strerror(-r));
     return r;
 }
 

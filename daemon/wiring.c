@@ -308,7 +308,7 @@ static const char *counter_at(void *ctx, unsigned index, uint64_t *ret_value)
         NET_COUNTERS(X)
 #undef X
 #define X(name) "redis_" #name,
-        REDIS_COUNTERS(X)
+            REDIS_COUNTERS(X)
 #undef X
     };
     struct daemon *d = ctx;
@@ -328,7 +328,7 @@ static const char *counter_at(void *ctx, unsigned index, uint64_t *ret_value)
         NET_COUNTERS(X)
 #undef X
 #define X(name) redis.name,
-        REDIS_COUNTERS(X)
+            REDIS_COUNTERS(X)
 #undef X
     }[index];
     return names[index];

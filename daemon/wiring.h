@@ -35,8 +35,8 @@ struct daemon {
     uv_timer_t tick, watchdog, stop_limit;
     uv_signal_t sigterm, sigint, sighup;
     uint64_t started_at;
-    uint64_t tick_due;  /* what `tick` is set to; UINT64_MAX: nothing */
-    bool asked_redis;   /* redis_flush has something to do */
+    uint64_t tick_due; /* what `tick` is set to; UINT64_MAX: nothing */
+    bool asked_redis;  /* redis_flush has something to do */
     bool stopping, finished;
     size_t max_message;
     uint8_t random[RANDOM_POOL];

@@ -6,8 +6,8 @@
  * so whatever Redis sent in the same turn has been applied first. One turn of one connection reads at most
  * CONNECTION_TURN_BYTES and hands on at most CONNECTION_TURN_FRAMES frames; the rest waits for the next turn.
  * Input stands in one buffer shared by all; only what is left over (the unfinished frame at the end, or
- * frames beyond the limit of the turn) is copied to its connection. Answers given during the connection's own turn are
- * packed into one shared buffer and leave in one write; what the socket does not take, and answers given at
+ * frames beyond the limit of the turn) is copied to its connection. Answers given during the connection's own turn
+ * are packed into one shared buffer and leave in one write; what the socket does not take, and answers given at
  * other times, are queued per connection and written before the loop polls again.
  *
  * Limits, each with one outcome:
@@ -20,9 +20,9 @@
  *                                              connection_has_room is false if that was not enough
  *   one frame                                  max_message: on_bad_frame, then closed
  *   connections                                max_connections: closed at once (connections_refused)
- * Beyond the budget each connection may hold CONNECTION_FREE_BYTES of input and, if it has taken all answers so far,
- * CONNECTION_SHORT_BYTES of output, so that small requests always get through; two messages of max_message more
- * are there for the larger answers of such clients.
+ * Beyond the budget each connection may hold CONNECTION_FREE_BYTES of input and, if it has taken all answers so
+ * far, CONNECTION_SHORT_BYTES of output, so that small requests always get through; two messages of max_message
+ * more are there for the larger answers of such clients.
  *
  * One thread. A client is named by a number that is never reused while its answers may be on their way; calls
  * with the number of one that is gone do nothing.
@@ -70,20 +70,20 @@ struct connections_config {
 };
 
 /* X(name, help) */
-#define NET_COUNTERS(X)                                                                   \
-    X(connections, "clients connected now")                                               \
-    X(connections_accepted, "clients that connected")                                     \
-    X(connections_refused, "clients turned away at the connection limit")                 \
-    X(frames, "messages received from clients")                                           \
-    X(frames_bad, "clients that sent something malformed or too large")                   \
-    X(bytes_in, "bytes received from clients")                                            \
-    X(bytes_out, "bytes sent to clients")                                                 \
-    X(closed_stalled, "clients closed because they took no answers for 30 s")             \
-    X(closed_budget, "clients closed for memory while they took or sent nothing")         \
-    X(answers_dropped, "answers whose client was gone")                                   \
-    X(input_waits, "times a client waited unread for memory")                             \
-    X(buffered_bytes, "unfinished and unsent bytes of all clients now")                   \
-    X(accept_pauses, "times accepting paused for want of descriptors")                    \
+#define NET_COUNTERS(X)                                                           \
+    X(connections, "clients connected now")                                       \
+    X(connections_accepted, "clients that connected")                             \
+    X(connections_refused, "clients turned away at the connection limit")         \
+    X(frames, "messages received from clients")                                   \
+    X(frames_bad, "clients that sent something malformed or too large")           \
+    X(bytes_in, "bytes received from clients")                                    \
+    X(bytes_out, "bytes sent to clients")                                         \
+    X(closed_stalled, "clients closed because they took no answers for 30 s")     \
+    X(closed_budget, "clients closed for memory while they took or sent nothing") \
+    X(answers_dropped, "answers whose client was gone")                           \
+    X(input_waits, "times a client waited unread for memory")                     \
+    X(buffered_bytes, "unfinished and unsent bytes of all clients now")           \
+    X(accept_pauses, "times accepting paused for want of descriptors")            \
     X(accept_errors, "other failures of accept")
 
 struct net_counters {

@@ -5,9 +5,9 @@
 
 #include "daemon/net/internal.h"
 
-#define NO_SLOT          UINT32_MAX
-#define SWEEP_MS         1000
-#define IN_IDLE_LIMIT_S  5 /* sweeps an unfinished frame may stand still while others wait for memory; picked */
+#define NO_SLOT         UINT32_MAX
+#define SWEEP_MS        1000
+#define IN_IDLE_LIMIT_S 5 /* sweeps an unfinished frame may stand still while others wait for memory; picked */
 
 /* ---- numbers --------------------------------------------------------------------------------------------- */
 
@@ -271,8 +271,8 @@ int connections_new(struct connections **ret, uv_loop_t *loop, const struct conn
     TAILQ_INIT(&conns->flush);
     TAILQ_INIT(&conns->waiters);
     for (uint32_t i = 0; i < config->max_connections; i++)
-        conns->slots[i] = (struct connection_slot){
-            .generation = 1, .next_free = i + 1 < config->max_connections ? i + 1 : NO_SLOT};
+        conns->slots[i] = (struct connection_slot){.generation = 1,
+                                                   .next_free = i + 1 < config->max_connections ? i + 1 : NO_SLOT};
     conns->first_free = config->max_connections > 0 ? 0 : NO_SLOT;
     init_handles(conns, loop);
     signal(SIGPIPE, SIG_IGN);

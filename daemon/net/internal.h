@@ -51,10 +51,10 @@ struct connection {
     unsigned turn_frames;
     unsigned in_idle_s, out_idle_s; /* sweeps since an unfinished frame grew, queued output shrank */
     struct scan scan;
-    struct buffer in; /* from in_at: the unfinished frame, or frames that wait for a turn */
+    struct buffer in;  /* from in_at: the unfinished frame, or frames that wait for a turn */
     struct buffer out; /* from out_at: not taken by the socket */
     size_t in_at, out_at;
-    size_t charged;   /* of the budget */
+    size_t charged; /* of the budget */
     TAILQ_ENTRY(connection) ready_link, flush_link, waiter_link;
 };
 

@@ -180,7 +180,8 @@ static int open_socket(struct listener *l, char *error, size_t size)
         return 0;
     }
     if (strlen(l->config.path) >= sizeof(l->path))
-        return unusable(error, size, "longer than 107 bytes, the longest a socket path can be:", l->config.path, 0);
+        return unusable(error, size, "longer than 107 bytes, the longest a socket path can be:", l->config.path,
+                        0);
     strcpy(l->path, l->config.path);
     r = take_lock(l, error, size);
     if (r == 0)

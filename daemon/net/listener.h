@@ -17,7 +17,7 @@
 
 #define LISTENER_PAUSE_MS 100 /* picked */
 #define LISTENER_BACKLOG  1024
-#define LISTENER_BURST    64  /* connections accepted in one loop turn; picked */
+#define LISTENER_BURST    64 /* connections accepted in one loop turn; picked */
 
 struct listener;
 
@@ -29,10 +29,10 @@ struct peer {
 };
 
 struct listener_config {
-    const char *path;   /* absolute, <= 107 bytes */
-    unsigned mode;      /* permission bits */
-    gid_t gid;          /* (gid_t)-1: leave it */
-    int inherited_fd;   /* a listening socket that was handed over (it and its path are left alone); -1: none */
+    const char *path; /* absolute, <= 107 bytes */
+    unsigned mode;    /* permission bits */
+    gid_t gid;        /* (gid_t)-1: leave it */
+    int inherited_fd; /* a listening socket that was handed over (it and its path are left alone); -1: none */
 
     /* The descriptor (non-blocking, close-on-exec) belongs to the receiver. */
     void (*on_accept)(void *ctx, int fd, const struct peer *peer);

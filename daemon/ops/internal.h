@@ -28,7 +28,7 @@ struct call {
     uint32_t id;         /* of the request */
     uint32_t generation; /* upper half of the token */
     enum call_kind kind;
-    uint32_t index;       /* in the gathering */
+    uint32_t index; /* in the gathering */
     uint32_t next_free;
     struct gather *gather;
 };
@@ -66,8 +66,8 @@ struct ops {
     struct ops_config config;
     struct call *calls;
     uint32_t call_count, first_free; /* of calls */
-    struct gather *spare; /* kept between two gatherings */
-    size_t gather_bytes;  /* of all unfinished ones */
+    struct gather *spare;            /* kept between two gatherings */
+    size_t gather_bytes;             /* of all unfinished ones */
     struct watch *watches;
     unsigned watch_count;
     uint64_t next_watch;

@@ -24,12 +24,12 @@
 #include "daemon/core/core.h"
 #include "proto/methods.h"
 
-#define OPS_CALLS_MAX    65536               /* picked */
-#define OPS_GATHER_BYTES (8u * 1024 * 1024)  /* picked */
-#define OPS_WATCHES_MAX  1024                /* picked */
-#define OPS_EVENTS_BYTES (256 * 1024)        /* picked */
-#define OPS_TIMEOUT_MAX_MS 60000             /* longer timeouts count as this; picked */
-#define OPS_TTL_MAX_MS   UINT64_C(315360000000) /* ten years: INVALID above; picked */
+#define OPS_CALLS_MAX      65536                  /* picked */
+#define OPS_GATHER_BYTES   (8u * 1024 * 1024)     /* picked */
+#define OPS_WATCHES_MAX    1024                   /* picked */
+#define OPS_EVENTS_BYTES   (256 * 1024)           /* picked */
+#define OPS_TIMEOUT_MAX_MS 60000                  /* longer timeouts count as this; picked */
+#define OPS_TTL_MAX_MS     UINT64_C(315360000000) /* ten years: INVALID above; picked */
 
 struct ops;
 
@@ -68,14 +68,14 @@ struct ops_config {
 };
 
 /* X(name, help) */
-#define OPS_COUNTERS(X)                                                          \
-    X(requests, "requests received")                                             \
+#define OPS_COUNTERS(X)                                                           \
+    X(requests, "requests received")                                              \
     X(requests_invalid, "requests answered malformed, unknown method or invalid") \
-    X(notifications_ignored, "notifications received: no method takes one")      \
-    X(answers_shortened, "answers refused because the client's queue was full")  \
-    X(calls_refused, "requests refused because too many wait")                   \
-    X(watches, "watches now")                                                    \
-    X(events, "events sent to watchers")                                         \
+    X(notifications_ignored, "notifications received: no method takes one")       \
+    X(answers_shortened, "answers refused because the client's queue was full")   \
+    X(calls_refused, "requests refused because too many wait")                    \
+    X(watches, "watches now")                                                     \
+    X(events, "events sent to watchers")                                          \
     X(events_lost, "events dropped because a watcher did not take them")
 
 struct ops_counters {

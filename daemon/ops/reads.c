@@ -27,7 +27,7 @@ static void fill_read(struct ops *ops, const struct request *request, const stru
 static const char *check_options(const struct proto_read_options *options)
 {
     return options->epoch.len == 0 || options->epoch.len == PROTO_EPOCH_TEXT ? NULL
-                                                                            : "epoch: 32 hex digits expected";
+                                                                             : "epoch: 32 hex digits expected";
 }
 
 void run_get(struct ops *ops, const struct request *request)
