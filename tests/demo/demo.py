@@ -70,7 +70,8 @@ def interrupted(*_):
 
 
 def main():
-    signal.signal(signal.SIGTERM, interrupted)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, interrupted)
     screen = Screen()
     folder = tempfile.mkdtemp(prefix="dcached-demo-")
     tempfile.tempdir = folder

@@ -26,7 +26,7 @@ class Pod:
         self.proxy = stack.enter_context(Proxy(redis.socket, listen=os.path.join(folder, f"{name}.proxy")))
         self.daemon = Daemon(redis=self.proxy.address[5:], pod=name, dir=folder, **PODS[name])
         stack.callback(self._end)
-        self.daemon.spawn()
+        self.daemon.spawn(start_new_session=True)  # Ctrl-C is for the demo alone
         self._stack = stack
         self.client = None
 
