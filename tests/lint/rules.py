@@ -26,6 +26,8 @@ LAYERS = {
                      "client/include/dcache/hook.h", "dcache/hook.h"], ["libuv", "inih"], False),
     "daemon": (["daemon/", "proto/"], ["libuv"], False),
     "client/dcachectl": (["client/dcachectl/", "client/include/", "dcache/", "proto/"], ["msgpack-c"], False),
+    "client/examples": (["dcache/"], ["libuv"], False),
+    "client/examples": (["dcache/"], ["libuv"], False),
     "client": (["client/", "dcache/", "proto/"], ["msgpack-c"], False),
 }
 # The core reads no clock, draws no random number and writes no log.
