@@ -235,6 +235,20 @@ static bool known_key(struct core *core, struct slice key)
     return (entry && !(entry->flags & ENTRY_LOCAL)) || stale_detector_find(core->floors, key, &floor);
 }
 
+/* In order, but perhaps older than what was seen of the key and forgotten. A floor made of it would look like
+ * knowledge to the next message: none is recorded. */
+static void apply_unsure(struct core *core, const struct message *message)
+{
+    const struct record *record = &message->record;
+
+    if (record->seq > core->highest)
+        core->highest = record->seq;
+    apply_hint(core, message->key, record->seq);
+    if (core->watching)
+        note_record(core, record->kind == RECORD_TOMBSTONE ? NOTE_DELETE : NOTE_UPDATE, message->key, record,
+                    "message");
+}
+
 void apply_message(struct core *core, const struct message *message)
 {
     const struct record *record = &message->record;
@@ -258,13 +272,16 @@ void apply_message(struct core *core, const struct message *message)
         apply_late(core, message);
         return;
     }
+    if (record->seq <= core->ahead && !known_key(core, message->key)) {
+        apply_unsure(core, message);
+        return;
+    }
     struct apply_how how = {
         .origin = "message",
         .generation = core->generation,
         /* It was committed after as_of, so counting from there cannot lengthen its life. */
         .expires_at = message->ttl_ms == 0 ? 0 : core->as_of + message->ttl_ms * NS_PER_MS,
-        .insert = core->subscription == SUBSCRIPTION_CURRENT &&
-                  (record->seq > core->ahead || known_key(core, message->key)),
+        .insert = core->subscription == SUBSCRIPTION_CURRENT,
     };
     apply_record(core, message->key, record, &how, &result);
 }
