@@ -179,10 +179,7 @@ static void check_floor(struct world *w, const struct op *op, int position)
     if (!seen)
         return;
     require(w, op, seen->own_is_delete ? "NORES" : "RYW", position, seen->own_position);
-    /* Where the earlier read found nothing because a record expired or was evicted, the history had ended. */
-    if (seen->read_position >= 0 &&
-        truth_at(&w->truth, op->epoch, op->key, seen->read_position)->kind != TRUTH_NONE)
-        require(w, op, "MONO", position, seen->read_position);
+    require(w, op, "MONO", position, seen->read_position);
 }
 
 /* Nothing of an epoch that had ended before as_of. A role is only looked at with every heartbeat. */
@@ -336,13 +333,16 @@ bool check_read_return(struct world *w, int number)
         return true;
     }
     if (of_former_master(w, op)) {
-        check_epoch_lives(w, op);
+        if (w->truth.epochs[op->epoch].ended_by_role)
+            check_epoch_lives(w, op);
         return true;
     }
     check_floor(w, op, position);
     check_freshness(w, op, position);
     check_wishes(w, op);
-    seen_add(w, p, op->key, op->epoch, position, -1, false);
+    /* Nothing stored and no tombstone: the history had ended, and this read binds no later one. */
+    if (op->content >= 0 || op->got_version)
+        seen_add(w, p, op->key, op->epoch, position, -1, false);
     return true;
 }
 

@@ -199,6 +199,7 @@ static void fault_failover(struct world *w, struct fault *f)
     new->data = old->replicated;
     new->saved = new->replicated = new->data;
     node_set_master(new, w->now, true);
+    w->captured_count = 0; /* messages of what was lost would be forged ones now */
     w->primary = new->index;
     fault_point_pods_at(w, w->primary, f->kind == FAULT_split_brain ? (unsigned)f->amount : 0);
     w->statistics->fired[f->kind]++;
@@ -232,8 +233,10 @@ static void fault_kill_end(struct world *w, const struct fault *f)
 
     if (node->alive)
         return;
-    if (f->kind == FAULT_server_loss)
+    if (f->kind == FAULT_server_loss) {
         node->data = node->saved;
+        w->captured_count = 0;
+    }
     if (f->node != w->primary)
         node->data = w->nodes[w->primary].data;
     node_start(node, w->now, f->node == w->primary);

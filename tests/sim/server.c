@@ -120,6 +120,6 @@ void server_publish(struct world *w, int node, const struct published *message)
             server_deliver(w, i, message);
         }
     }
-    if (message->key >= 0 && rng_chance(&w->net_rng, 300))
+    if (message->key >= 0 && node == w->primary && rng_chance(&w->net_rng, 300))
         w->captured[w->captured_count++ % 16] = *message;
 }

@@ -18,7 +18,7 @@
 
 #define JOBS_MAX 64
 #define ENOUGH_SEEDS 2000     /* from so many on every kind of fault has to have fired */
-#define VIOLATIONS_PRINTED 500 /* by each job */
+#define VIOLATIONS_PRINTED 5 /* by each job */
 
 struct options {
     uint64_t from, count;
@@ -59,6 +59,7 @@ static void report(uint64_t seed, const struct violation *first, int faults)
 {
     static struct statistics unused;
     uint32_t skip = reduce(seed, first->promise, faults);
+    int pod = first->pod < 0 ? 0 : first->pod;
     struct world w;
     char text[160];
 
@@ -70,9 +71,9 @@ static void report(uint64_t seed, const struct violation *first, int faults)
     world_run(&w);
     printf("---- seed %" PRIu64 ": %s broken at %.6f\n     %s\n", seed, first->promise, (double)w.violation.at / 1e9,
            w.violation.text);
-    printf("     D %" PRIu64 " ms, %d pods, %d keys, entries %zu, floors %zu; faults that matter:\n",
-           w.bound_ns / NS_PER_MS, w.pods_count, w.keys_count, w.pods[0].config.max_entries,
-           w.pods[0].config.max_floors);
+    printf("     D %" PRIu64 " ms, %d pods, %d keys; the pod: entries %zu, floors %zu; faults that matter:\n",
+           w.bound_ns / NS_PER_MS, w.pods_count, w.keys_count, w.pods[pod].config.max_entries,
+           w.pods[pod].config.max_floors);
     for (int i = 0; i < w.faults_count; i++) {
         if (!w.faults[i].skipped)
             printf("       %s\n", fault_text(&w.faults[i], text, sizeof(text)));
