@@ -2,32 +2,15 @@
 
 #include <errno.h>
 #include <netdb.h>
-#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "daemon/redis/internal.h"
+#include "daemon/redis/link.h"
 
 #define BACKOFF_MIN_MS 10
-#define READY_MIN_MS 20 /* picked: twice the first wait */
-#define NS_PER_S UINT64_C(1000000000)
-
-/* One socket. Lives until its close callback; the connection may have another one by then. */
-struct link {
-    union {
-        uv_handle_t handle;
-        uv_stream_t stream;
-        uv_tcp_t tcp;
-        uv_pipe_t pipe;
-    };
-    struct redis *redis;
-    struct connection *owner; /* NULL: given up */
-    struct resp_reader resp;
-    uv_connect_t connect;
-    uv_write_t write;
-    struct buffer writing; /* what the kernel did not take at once */
-    bool write_busy;
-};
+#define READY_MIN_MS   20 /* picked: twice the first wait */
+#define NS_PER_S       UINT64_C(1000000000)
 
 /* A look-up runs in another thread and cannot always be cancelled. */
 struct resolving {
@@ -36,29 +19,10 @@ struct resolving {
 };
 
 static void connection_move(struct connection *c, enum connection_state state);
-static void connection_fail(struct connection *c, const char *reason);
-
-/* ---- the socket ------------------------------------------------------------------------------------------ */
-
-static void link_on_close(uv_handle_t *handle)
-{
-    struct link *link = handle->data;
-    struct redis *redis = link->redis;
-
-    resp_deinit(&link->resp);
-    buffer_deinit(&link->writing);
-    free(link);
-    redis_handle_closed(redis);
-}
 
 static void connection_drop_link(struct connection *c)
 {
-    if (c->link) {
-        c->link->owner = NULL;
-        uv_close(&c->link->handle, link_on_close);
-        c->link = NULL;
-    }
-    buffer_clear(&c->out);
+    link_drop(c);
     if (c->resolving) {
         c->resolving->owner = NULL;
         uv_cancel((uv_req_t *)&c->resolving->request);
@@ -73,155 +37,7 @@ static void connection_forget_addresses(struct connection *c)
     c->addresses = c->address = NULL;
 }
 
-static int connection_new_link(struct connection *c)
-{
-    struct link *link = calloc(1, sizeof(*link));
-    int r;
-
-    if (!link)
-        return -ENOMEM;
-    r = resp_init(&link->resp, c->bulk_max);
-    if (r == 0)
-        r = c->config->unix_path ? uv_pipe_init(c->loop, &link->pipe, 0) : uv_tcp_init(c->loop, &link->tcp);
-    if (r < 0) {
-        resp_deinit(&link->resp);
-        free(link);
-        return r;
-    }
-    link->handle.data = link;
-    link->redis = c->redis;
-    link->owner = c;
-    c->link = link;
-    c->redis->handles++;
-    return 0;
-}
-
-/* Without these a peer that vanished goes unnoticed for a quarter of an hour. */
-static void link_set_options(struct connection *c)
-{
-    unsigned user_timeout_ms = (unsigned)(2 * c->config->answer_deadline_ns / NS_PER_MS);
-    int fd;
-
-    if (c->config->unix_path)
-        return;
-    if (user_timeout_ms < 2000)
-        user_timeout_ms = 2000;
-    uv_tcp_nodelay(&c->link->tcp, 1);
-    uv_tcp_keepalive(&c->link->tcp, 1, 1 + (unsigned)(c->config->answer_deadline_ns / NS_PER_S));
-    if (uv_fileno(&c->link->handle, &fd) == 0)
-        setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &user_timeout_ms, sizeof(user_timeout_ms));
-}
-
-static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *ret)
-{
-    struct link *link = handle->data;
-
-    (void)suggested;
-    if (!link->owner) {
-        *ret = uv_buf_init(NULL, 0);
-        return;
-    }
-    *ret = uv_buf_init((char *)link->owner->redis->read_buffer, sizeof(link->owner->redis->read_buffer));
-}
-
-static const char *handshake_on_reply(struct connection *c, const redisReply *reply);
-
-/* The link stays in memory during the loop even if a callback closes it: only its owner is gone then. */
-static void link_deliver(struct link *link)
-{
-    while (link->owner) {
-        struct connection *c = link->owner;
-        redisReply *reply;
-        const char *error;
-
-        if (resp_next(&link->resp, &reply) != RESP_OK) {
-            connection_fail(c, link->resp.error);
-            return;
-        }
-        if (!reply)
-            return;
-        error = c->state == CONNECTION_READY ? c->role->on_reply(c, reply) : handshake_on_reply(c, reply);
-        if (error && link->owner)
-            connection_fail(c, error);
-        freeReplyObject(reply);
-    }
-}
-
-static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buffer)
-{
-    struct link *link = stream->data;
-    struct connection *c = link->owner;
-
-    if (!c || n == 0)
-        return;
-    if (n < 0) {
-        connection_fail(c, n == UV_EOF ? "closed by Redis" : uv_strerror((int)n));
-        return;
-    }
-    c->bytes_in += (uint64_t)n;
-    c->overdue = false;
-    if (resp_feed(&link->resp, slice_of(buffer->base, (size_t)n)) == RESP_OK) {
-        link_deliver(link);
-        return;
-    }
-    /* What came whole before the malformed bytes still counts. */
-    link_deliver(link);
-    if (link->owner)
-        connection_fail(link->owner, link->resp.error);
-}
-
-static void on_written(uv_write_t *request, int status)
-{
-    struct link *link = request->handle->data;
-
-    link->write_busy = false;
-    buffer_clear(&link->writing);
-    if (!link->owner)
-        return;
-    if (status < 0)
-        connection_fail(link->owner, uv_strerror(status));
-    else
-        connection_flush(link->owner);
-}
-
-void connection_flush(struct connection *c)
-{
-    struct link *link = c->link;
-    struct buffer swap;
-    uv_buf_t rest;
-    int n;
-
-    if (!link || c->state < CONNECTION_AUTHENTICATING)
-        return;
-    if (c->out.failed || c->out.len + link->writing.len > CONNECTION_OUT_MAX) {
-        connection_fail(c, c->out.failed ? "out of memory" : "Redis takes nothing: more than 64 MiB are queued");
-        return;
-    }
-    if (link->write_busy || c->out.len == 0)
-        return;
-    rest = uv_buf_init((char *)c->out.data, (unsigned)c->out.len);
-    n = uv_try_write(&link->stream, &rest, 1);
-    if (n < 0 && n != UV_EAGAIN) {
-        connection_fail(c, uv_strerror(n));
-        return;
-    }
-    n = n < 0 ? 0 : n;
-    c->bytes_out += c->out.len;
-    if ((size_t)n == c->out.len) {
-        buffer_clear(&c->out);
-        return;
-    }
-    swap = link->writing;
-    link->writing = c->out;
-    c->out = swap;
-    rest = uv_buf_init((char *)link->writing.data + n, (unsigned)(link->writing.len - (size_t)n));
-    link->write_busy = true;
-    n = uv_write(&link->write, &link->stream, &rest, 1, on_written);
-    if (n < 0)
-        connection_fail(c, uv_strerror(n));
-}
-
-/* ---- failing and waiting --------------------------------------------------------------------------------- */
+/* ---- failing and waiting ------------------------------------------------------------------------------------ */
 
 static void on_timer(uv_timer_t *timer);
 
@@ -251,7 +67,7 @@ static void connection_log_failure(struct connection *c, bool was_ready)
               "connection=%s addr=%s reason=\"%s\"", c->role->name, c->redis->addr, c->reason);
 }
 
-static void connection_fail(struct connection *c, const char *reason)
+void connection_fail(struct connection *c, const char *reason)
 {
     bool was_ready = c->state == CONNECTION_READY;
 
@@ -329,7 +145,7 @@ static void on_timer(uv_timer_t *timer)
     }
 }
 
-/* ---- the states ------------------------------------------------------------------------------------------ */
+/* ---- the states --------------------------------------------------------------------------------------------- */
 
 static void on_resolved(uv_getaddrinfo_t *request, int status, struct addrinfo *addresses)
 {
@@ -386,7 +202,7 @@ static void on_connected(uv_connect_t *request, int status)
     if (!c)
         return;
     if (status == 0)
-        status = uv_read_start(&link->stream, on_alloc, on_read);
+        status = link_start_reading(link);
     if (status < 0) {
         connection_fail(c, uv_strerror(status));
         return;
@@ -399,7 +215,7 @@ static void on_connected(uv_connect_t *request, int status)
 
 static void enter_connecting(struct connection *c)
 {
-    int r = connection_new_link(c);
+    int r = link_new(c);
 
     if (r == 0 && c->config->unix_path)
         uv_pipe_connect(&c->link->connect, &c->link->pipe, c->config->unix_path, on_connected);
@@ -458,8 +274,8 @@ static void enter_ready(struct connection *c)
 {
     c->ready_at_ns = uv_hrtime();
     c->overdue = false;
-    redis_log(c->redis, c->brief ? 3 : 2, "connected to Redis", "connection=%s addr=%s version=%s role=%s run=%s", c->role->name,
-              c->redis->addr, c->server_version, c->server_role, c->run.text);
+    redis_log(c->redis, c->brief ? 3 : 2, "connected to Redis", "connection=%s addr=%s version=%s role=%s run=%s",
+              c->role->name, c->redis->addr, c->server_version, c->server_role, c->run.text);
     connection_check_answers(c);
     c->role->on_ready(c);
 }
@@ -550,7 +366,12 @@ static const char *handshake_on_reply(struct connection *c, const redisReply *re
     return NULL;
 }
 
-/* ---- from outside ---------------------------------------------------------------------------------------- */
+const char *connection_on_reply(struct connection *c, const redisReply *reply)
+{
+    return c->state == CONNECTION_READY ? c->role->on_reply(c, reply) : handshake_on_reply(c, reply);
+}
+
+/* ---- from outside ------------------------------------------------------------------------------------------- */
 
 int connection_init(struct connection *c, struct redis *redis, const struct redis_config *config, uv_loop_t *loop,
                     const struct connection_role *role)

@@ -58,19 +58,19 @@ struct connection {
     size_t bulk_max;
 
     enum connection_state state;
-    struct link *link;               /* NULL: there is no socket */
-    struct addrinfo *addresses;      /* all that the name stands for */
-    struct addrinfo *address;        /* the one being tried */
-    struct resolving *resolving;     /* NULL: no look-up is under way */
-    struct buffer out;               /* queued, not yet given to the kernel */
+    struct link *link;           /* NULL: there is no socket */
+    struct addrinfo *addresses;  /* all that the name stands for */
+    struct addrinfo *address;    /* the one being tried */
+    struct resolving *resolving; /* NULL: no look-up is under way */
+    struct buffer out;           /* queued, not yet given to the kernel */
     uv_timer_t timer;
-    unsigned expected, seen;         /* replies of this state */
-    unsigned attempts;               /* that failed in a row */
-    bool brief;                      /* it was ready for less than 1 s the last time */
-    bool overdue;                    /* the last look found an answer too late */
+    unsigned expected, seen; /* replies of this state */
+    unsigned attempts;       /* that failed in a row */
+    bool brief;              /* it was ready for less than 1 s the last time */
+    bool overdue;            /* the last look found an answer too late */
     uint64_t wait_ms, ready_at_ns;
-    char reason[160];                /* why the last attempt failed or the connection was lost */
-    char logged[160];                /* the reason last logged as a warning */
+    char reason[160]; /* why the last attempt failed or the connection was lost */
+    char logged[160]; /* the reason last logged as a warning */
 
     bool master;
     struct run_id run;

@@ -149,8 +149,8 @@ static void data_take_setting(struct redis *redis, unsigned index, const redisRe
     if (strncmp(text, "unknown", 7) == 0)
         return;
     if (!known) {
-        struct slice error = reply_is_error(reply) ? error_text(word, sizeof(word), reply)
-                                                   : slice_text("Redis does not say");
+        struct slice error =
+            reply_is_error(reply) ? error_text(word, sizeof(word), reply) : slice_text("Redis does not say");
 
         if (reply_has_code(reply, "NOPERM"))
             error = slice_text("no right to CONFIG GET");

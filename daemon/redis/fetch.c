@@ -67,8 +67,8 @@ static const char *identity_on_reply(struct redis *redis, struct pending *p, con
 
     switch (p->seen) {
     case 1:
-        good = reply_is_string(reply) &&
-               info_decode_server(reply_text(reply), &e->identity.run, c->server_version);
+        good =
+            reply_is_string(reply) && info_decode_server(reply_text(reply), &e->identity.run, c->server_version);
         break;
     case 2:
         good = reply_is_string(reply) &&

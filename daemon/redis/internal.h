@@ -9,11 +9,11 @@
 #include "daemon/redis/record.h"
 #include "daemon/redis/script.h"
 
-#define WRITE_BATCH_MAX 64                /* writes in one script call: it blocks Redis meanwhile. Picked. */
-#define WRITE_BATCH_BYTES (1u << 20)      /* of values in one script call. Picked. */
-#define TTL_MAX_MS UINT64_C(8000000000000) /* 250 years: store time plus TTL fits the 13 digits of expiry */
-#define SWEEP_INTERVAL_MS 10              /* picked: 500 records per 10 ms are 1 % of one CPU of Redis */
-#define SWEEP_COUNT 500                   /* keys per step */
+#define WRITE_BATCH_MAX   64         /* writes in one script call: it blocks Redis meanwhile. Picked. */
+#define WRITE_BATCH_BYTES (1u << 20) /* of values in one script call. Picked. */
+#define TTL_MAX_MS        UINT64_C(8000000000000) /* 250 years: store time plus TTL fits the 13 digits of expiry */
+#define SWEEP_INTERVAL_MS 10                      /* picked: 500 records per 10 ms are 1 % of one CPU of Redis */
+#define SWEEP_COUNT       500                     /* keys per step */
 
 struct fetch_item {
     uint64_t id;
@@ -76,8 +76,8 @@ struct redis {
     bool down[2];        /* by core_link: EV_LINK_DOWN is due */
     bool reset[2];       /* by core_link: FX_RESET, for the next flush */
     char reset_text[2][160];
-    bool exhausted;      /* no memory for a request: the data connection is to be reset */
-    bool up[2];          /* by core_link: EV_LINK_UP was delivered and EV_LINK_DOWN not yet */
+    bool exhausted; /* no memory for a request: the data connection is to be reset */
+    bool up[2];     /* by core_link: EV_LINK_UP was delivered and EV_LINK_DOWN not yet */
 
     char *meta_key, *record_prefix, *channel, *sweep_pattern;
     char addr[300];
@@ -85,8 +85,8 @@ struct redis {
     struct status_texts *texts;
     char write_sha[41]; /* of write.lua; "": not loaded, its text goes along */
 
-    struct queued queued;   /* for the next flush */
-    struct queued unsent;   /* to be answered REPLY_NOT_SENT */
+    struct queued queued; /* for the next flush */
+    struct queued unsent; /* to be answered REPLY_NOT_SENT */
     struct pending *first, **last;
 
     /* Subscription: asked and not answered. */

@@ -256,9 +256,9 @@ void record_encode(const struct record *record, struct buffer *buffer)
 void message_encode(const struct message *message, struct buffer *buffer)
 {
     char head[96];
-    int len = snprintf(head, sizeof(head), "M1%c%s%013" PRIu64 "%05zu",
-                       message->kind == MESSAGE_RECORD ? 'r' : 'c', message->epoch.text, message->ttl_ms,
-                       message->key.len);
+    int len =
+        snprintf(head, sizeof(head), "M1%c%s%013" PRIu64 "%05zu", message->kind == MESSAGE_RECORD ? 'r' : 'c',
+                 message->epoch.text, message->ttl_ms, message->key.len);
 
     buffer_append(buffer, head, (size_t)len);
     buffer_append(buffer, message->key.data, message->key.len);

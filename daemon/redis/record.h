@@ -39,10 +39,10 @@
 #include "daemon/core/core.h"
 #include "proto/buffer.h"
 
-#define RECORD_HEADER_BYTES 106                              /* up to the source */
-#define RECORD_HEAD_MAX (RECORD_HEADER_BYTES + SOURCE_MAX)   /* header and source */
-#define MESSAGE_HEAD_BYTES 53                                /* up to the key */
-#define MESSAGE_CARRY_MAX (64 * 1024)                        /* larger values are sent bare. Picked. */
+#define RECORD_HEADER_BYTES 106                                /* up to the source */
+#define RECORD_HEAD_MAX     (RECORD_HEADER_BYTES + SOURCE_MAX) /* header and source */
+#define MESSAGE_HEAD_BYTES  53                                 /* up to the key */
+#define MESSAGE_CARRY_MAX   (64 * 1024)                        /* larger values are sent bare. Picked. */
 
 /* A whole record. */
 const char *record_decode(struct slice text, struct record *ret_record);

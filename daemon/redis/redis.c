@@ -167,8 +167,8 @@ static void queue_data(struct redis *redis, const struct core_effect *fx)
         struct write_item *item = QUEUE_MORE(redis, q, write, writes);
 
         if (item)
-            *item = (struct write_item){fx->write.id, fx->write.epoch, fx->write.run,
-                                        fx->write.deadline_store_us, fx->write.request};
+            *item = (struct write_item){fx->write.id, fx->write.epoch, fx->write.run, fx->write.deadline_store_us,
+                                        fx->write.request};
     }
 }
 
@@ -244,9 +244,9 @@ void redis_get_status(const struct redis *redis, struct redis_status *ret_status
 static void redis_free(struct redis *redis)
 {
     struct redis_config *c = &redis->config;
-    const char *owned[] = {c->host,    c->unix_path, c->username,    c->password,      c->key_prefix,
-                           c->channel, c->source,    redis->meta_key, redis->record_prefix, redis->channel,
-                           redis->sweep_pattern};
+    const char *owned[] = {
+        c->host,   c->unix_path,    c->username,          c->password,    c->key_prefix,       c->channel,
+        c->source, redis->meta_key, redis->record_prefix, redis->channel, redis->sweep_pattern};
 
     data_drop(redis);
     queued_clear(&redis->unsent);

@@ -1,6 +1,6 @@
 /*
  * The store side: two connections to Redis, each a state machine over a libuv stream, parsing with hiredis'
- * reader and formatting with its formatter. The only folder that knows hiredis, RESP and the Redis layout.
+ * reader behind a scan of its own. The only folder that knows hiredis, RESP and the Redis layout.
  *
  * It carries out the effects of the core that concern Redis and gives back events. It connects, authenticates,
  * selects, reads INFO and reconnects by itself (exponential backoff with jitter); it has a deadline of its own
@@ -19,15 +19,15 @@
 struct redis;
 
 struct redis_config {
-    const char *host;        /* name or address; NULL: unix_path */
+    const char *host; /* name or address; NULL: unix_path */
     uint16_t port;
     const char *unix_path;
-    const char *username;    /* NULL: none */
-    const char *password;    /* NULL: none; never logged */
+    const char *username; /* NULL: none */
+    const char *password; /* NULL: none; never logged */
     unsigned db;
-    const char *key_prefix;  /* "dc:" */
-    const char *channel;     /* "cache:invalidate"; the real one is <channel>:<db>:<key_prefix>{0} */
-    const char *source;      /* pod id */
+    const char *key_prefix; /* "dc:" */
+    const char *channel;    /* "cache:invalidate"; the real one is <channel>:<db>:<key_prefix>{0} */
+    const char *source;     /* pod id */
     size_t max_key, max_value;
     uint64_t answer_deadline_ns; /* D: an older unanswered request closes its connection */
     uint64_t backoff_max_ns;     /* H: cap of the wait between two attempts */
@@ -50,6 +50,8 @@ struct redis_status {
     uint64_t connects, connect_failures, bytes_in, bytes_out;
 };
 
+/* 0, -ENOMEM, or -EINVAL: not exactly one of host and unix_path, or a path or source that is too long. Copies all
+ * texts of the config. */
 int redis_new(struct redis **ret, uv_loop_t *loop, const struct redis_config *config);
 void redis_start(struct redis *redis);
 
@@ -64,7 +66,10 @@ void redis_flush(struct redis *redis);
 
 void redis_get_status(const struct redis *redis, struct redis_status *ret_status);
 
-/* Closes both connections; on_closed runs from the loop when all handles are gone and the memory is free. */
+/*
+ * Closes both connections; no event comes any more. on_closed runs from the loop when all handles are gone and the
+ * memory is free. A look-up of a name that cannot be cancelled ends later, by itself, if the loop goes on.
+ */
 void redis_stop(struct redis *redis, void (*on_closed)(void *ctx), void *ctx);
 
 #endif

@@ -237,9 +237,8 @@ bool reply_has_code(const redisReply *reply, const char *code)
 enum reply_status reply_error_status(const redisReply *reply)
 {
     static const char *const codes[] = {
-        "NOSCRIPT",   "NOAUTH",      "NOPERM",      "READONLY",  "LOADING", "OOM",   "MISCONF",
-        "BUSY",       "MASTERDOWN",  "NOREPLICAS",  "CLUSTERDOWN", "WRONGPASS", "MOVED", "ASK",
-        "TRYAGAIN",   "DENIED",
+        "NOSCRIPT",   "NOAUTH",     "NOPERM",      "READONLY",  "LOADING", "OOM", "MISCONF",  "BUSY",
+        "MASTERDOWN", "NOREPLICAS", "CLUSTERDOWN", "WRONGPASS", "MOVED",   "ASK", "TRYAGAIN", "DENIED",
     };
 
     /* Redis 7 appends " script: SHA, on @user_script:LINE"; older ones say "Error running script". */

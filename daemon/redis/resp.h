@@ -13,11 +13,11 @@
 #include "daemon/core/core.h"
 #include "proto/buffer.h"
 
-#define RESP_DEPTH_MAX 4           /* arrays in arrays; ours nest 2 deep. Picked. */
-#define RESP_ELEMENTS_MAX 16384    /* of one array; SCAN COUNT 500 gives the longest. Picked. */
-#define RESP_VALUES_MAX 32768      /* of one reply, at all depths; each is an allocation. Picked. */
-#define RESP_LINE_MAX (64 * 1024)  /* of a status or error. Picked. */
-#define RESP_REPLY_EXTRA (4 << 20) /* one whole reply: the longest bulk string and this. Picked. */
+#define RESP_DEPTH_MAX    4           /* arrays in arrays; ours nest 2 deep. Picked. */
+#define RESP_ELEMENTS_MAX 16384       /* of one array; SCAN COUNT 500 gives the longest. Picked. */
+#define RESP_VALUES_MAX   32768       /* of one reply, at all depths; each is an allocation. Picked. */
+#define RESP_LINE_MAX     (64 * 1024) /* of a status or error. Picked. */
+#define RESP_REPLY_EXTRA  (4 << 20)   /* one whole reply: the longest bulk string and this. Picked. */
 
 enum { RESP_OK = 0, RESP_MALFORMED = 1 /* reader->error says how; the stream is of no use any more */ };
 
@@ -32,12 +32,12 @@ struct resp_reader {
     char number[24]; /* a type byte and its number, held back until they are whole */
     size_t number_len;
     size_t line_len;
-    bool carriage;   /* the last byte was \r */
-    uint64_t left;   /* of the bulk string, with its \r\n */
+    bool carriage; /* the last byte was \r */
+    uint64_t left; /* of the bulk string, with its \r\n */
     unsigned depth;
     uint32_t open[RESP_DEPTH_MAX]; /* elements still to come */
-    uint64_t total;  /* bytes of the current reply that were let through */
-    uint32_t values; /* of the current reply, begun so far */
+    uint64_t total;                /* bytes of the current reply that were let through */
+    uint32_t values;               /* of the current reply, begun so far */
 };
 
 int resp_init(struct resp_reader *resp, size_t bulk_max); /* 0 or -ENOMEM */

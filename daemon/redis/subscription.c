@@ -93,8 +93,8 @@ static const char *take_message(struct redis *redis, const redisReply *channel, 
     /* nil: it was longer than anything we send, and was taken out of the stream. */
     if (payload->type != REDIS_REPLY_STRING && payload->type != REDIS_REPLY_NIL)
         return "message of another type";
-    error = payload->type == REDIS_REPLY_NIL ? "message: too long"
-                                             : message_decode(reply_text(payload), &e.message);
+    error =
+        payload->type == REDIS_REPLY_NIL ? "message: too long" : message_decode(reply_text(payload), &e.message);
     if (error) {
         redis_log(redis, 3, "unreadable message", "reason=\"%s\"", error);
         e = (struct core_event){.type = EV_BAD_MESSAGE};

@@ -49,9 +49,9 @@ static bool answer_take(struct slice text, struct core_event *e)
         bool stored; /* the stored record is described */
         enum script_result result;
     } letters[] = {
-        {'A', true, SCRIPT_ACCEPTED},       {'S', true, SCRIPT_STALE},        {'D', true, SCRIPT_DUPLICATE},
-        {'C', true, SCRIPT_CONFLICT},       {'I', true, SCRIPT_INDETERMINATE}, {'L', true, SCRIPT_CLEARED},
-        {'W', false, SCRIPT_WRONG_EPOCH},   {'X', false, SCRIPT_EXPIRED},     {'B', false, SCRIPT_CORRUPT},
+        {'A', true, SCRIPT_ACCEPTED},     {'S', true, SCRIPT_STALE},         {'D', true, SCRIPT_DUPLICATE},
+        {'C', true, SCRIPT_CONFLICT},     {'I', true, SCRIPT_INDETERMINATE}, {'L', true, SCRIPT_CLEARED},
+        {'W', false, SCRIPT_WRONG_EPOCH}, {'X', false, SCRIPT_EXPIRED},      {'B', false, SCRIPT_CORRUPT},
         {'H', false, SCRIPT_EXHAUSTED},
     };
     struct slice rest;
@@ -71,7 +71,8 @@ static bool answer_take(struct slice text, struct core_event *e)
         e->written.result = letters[i].result;
         if (!letters[i].stored)
             return rest.len == 0;
-        return answer_take_stored(rest, e) && (text.data[0] == 'L' || (e->written.version > 0 && e->written.seq > 0));
+        return answer_take_stored(rest, e) &&
+               (text.data[0] == 'L' || (e->written.version > 0 && e->written.seq > 0));
     }
     return false;
 }

@@ -42,7 +42,7 @@ static const char *const results[] = {"accepted",    "stale",   "duplicate", "co
 static void print_record(const struct record *r)
 {
     printf(" kind=%c version=%llu seq=%llu source=%.*s size=%zu value=%.*s", "vtb"[r->kind],
-           (unsigned long long)r->version, (unsigned long long)r->seq, TEXT(r->source), r->value.len,
+           (unsigned long long)r -> version, (unsigned long long)r -> seq, TEXT(r->source), r -> value.len,
            r->value.len < 100 ? (int)r->value.len : 100, (const char *)r->value.data);
 }
 

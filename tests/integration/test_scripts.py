@@ -255,7 +255,8 @@ def test_a_write_after_its_deadline_is_not_executed(db):
 
 @pytest.mark.parametrize("text", [
     b"1", b"plain text", b"2" + b"0" * 105, b"1" + b"x" * 105, b"\0" * 106, b"1" * 71 + b"v" + b"g" * 32 + b"00",
-    b"1" * 71 + b"b" + b"a" * 32 + b"00", b"1" * 71 + b"v" + b"a" * 32 + b"64", b"1" * 71 + b"v" + b"a" * 32 + b"0a",
+    b"1" * 71 + b"b" + b"a" * 32 + b"00", b"1" * 71 + b"v" + b"a" * 32 + b"64",
+    b"1" * 71 + b"v" + b"a" * 32 + b"0a",
 ])
 def test_an_unreadable_record_is_corrupt_and_stays(db, text):
     db.set("dc:{0}:k", text)

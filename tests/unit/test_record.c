@@ -189,7 +189,7 @@ static void a_source_longer_than_it_may_be_is_an_error(void **state)
 
     (void)state;
     for (int len = 0; len < 100; len++) {
-        char digits[4];
+        char digits[12];
         bool fits = len <= 5 + 7;
 
         snprintf(digits, sizeof(digits), "%02d", len);
@@ -246,7 +246,7 @@ static void a_key_that_claims_more_than_there_is_is_an_error(void **state)
 
     (void)state;
     for (int len = 0; len < 100000; len = len < 200 ? len + 1 : len * 3) {
-        char digits[8];
+        char digits[12];
 
         snprintf(digits, sizeof(digits), "%05d", len);
         memcpy((char *)text.data + MESSAGE_HEAD_BYTES - 5, digits, 5);
@@ -324,8 +324,8 @@ static void meta_with_a_missing_field_keeps_what_is_readable(void **state)
 
 static void meta_with_a_silly_field_is_invalid(void **state)
 {
-    static const char *const silly[] = {"", "01", "-1", "+1", "1e3", "nan", "0x10", " 1", "1 ",
-                                        "9223372036854775808", "99999999999999999999"};
+    static const char *const silly[] = {
+        "", "01", "-1", "+1", "1e3", "nan", "0x10", " 1", "1 ", "9223372036854775808", "99999999999999999999"};
 
     (void)state;
     for (size_t i = 0; i < sizeof(silly) / sizeof(silly[0]); i++) {

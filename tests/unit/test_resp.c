@@ -64,8 +64,9 @@ static struct outcome feed(const char *text, size_t len, size_t piece)
     return o;
 }
 
-#define WELL_FORMED                                                                                           \
-    "+OK\r\n:42\r\n$5\r\nhe\r\no\r\n$0\r\n\r\n$-1\r\n*-1\r\n*0\r\n-ERR no\r\n*2\r\n*1\r\n:-1\r\n*2\r\n$1\r\na\r\n*0\r\n"
+#define WELL_FORMED                                                            \
+    "+OK\r\n:42\r\n$5\r\nhe\r\no\r\n$0\r\n\r\n$-1\r\n*-1\r\n*0\r\n-ERR no\r\n" \
+    "*2\r\n*1\r\n:-1\r\n*2\r\n$1\r\na\r\n*0\r\n"
 
 static void replies_come_through_in_any_pieces(void **state)
 {
@@ -82,12 +83,35 @@ static void replies_come_through_in_any_pieces(void **state)
 static void malformed_bytes_are_refused(void **state)
 {
     static const char *const bad[] = {
-        "x",         "\r\n",          "$x\r\n",      "$-2\r\n",     "$1x\r\n",      "$1\r\nab\r\n",
-        "$1\n",      "*-2\r\n",       "*x\r\n",       ":\r\n",       ":1.5\r\n",    ":--1\r\n",     ":1\rx",
-        "*\r\n",     "$+1\r\n",       "$ 1\r\n",      "*16385\r\n",  ":9223372036854775808\r\n",
-        "*2147483647\r\n", "*4294967296\r\n", ":11111111111111111111111111111111", "*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n",
-        "%1\r\n",    "_\r\n",         "#t\r\n",       ">1\r\n",      "$1\r\na\rx",
-        "$01\r\n",  ":-0\r\n",
+        "x",
+        "\r\n",
+        "$x\r\n",
+        "$-2\r\n",
+        "$1x\r\n",
+        "$1\r\nab\r\n",
+        "$1\n",
+        "*-2\r\n",
+        "*x\r\n",
+        ":\r\n",
+        ":1.5\r\n",
+        ":--1\r\n",
+        ":1\rx",
+        "*\r\n",
+        "$+1\r\n",
+        "$ 1\r\n",
+        "*16385\r\n",
+        ":9223372036854775808\r\n",
+        "*2147483647\r\n",
+        "*4294967296\r\n",
+        ":11111111111111111111111111111111",
+        "*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n",
+        "%1\r\n",
+        "_\r\n",
+        "#t\r\n",
+        ">1\r\n",
+        "$1\r\na\rx",
+        "$01\r\n",
+        ":-0\r\n",
     };
 
     (void)state;
