@@ -10,7 +10,6 @@
 
 #define BACKOFF_MIN_MS 10
 #define READY_MIN_MS   20 /* picked: twice the first wait */
-#define NS_PER_S       UINT64_C(1000000000)
 
 /* A look-up runs in another thread and cannot always be cancelled. */
 struct resolving {

@@ -9,6 +9,8 @@
 #include "daemon/redis/record.h"
 #include "daemon/redis/script.h"
 
+#define NS_PER_S UINT64_C(1000000000)
+
 #define WRITE_BATCH_MAX   64         /* writes in one script call: it blocks Redis meanwhile. Picked. */
 #define WRITE_BATCH_BYTES (1u << 20) /* of values in one script call. Picked. */
 #define TTL_MAX_MS        UINT64_C(8000000000000) /* 250 years: store time plus TTL fits the 13 digits of expiry */
