@@ -249,7 +249,7 @@ dcache_result dcache_process(dcache *cache)
         return result;
     link_unpark(cache);
     link_receive(cache, clock_now_ns());
-    link_expire(cache, clock_now_ns());
+    pending_expire(cache, clock_now_ns());
     link_advance(cache, clock_now_ns());
     result = watch_settle(cache);
     watch_deliver(cache);

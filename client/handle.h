@@ -2,14 +2,16 @@
  * The handle behind dcache_*, and how its parts meet.
  *
  *   client.c   open, close, error texts, options
- *   link.c     the connection: connect, backoff, hello, sending, receiving, loss
+ *   link.c     the connection: connect, backoff, hello, receiving, loss
+ *   send.c     what goes out, and what is known to have gone out
  *   request.c  lists, ids and packing of requests
+ *   pending.c  requests from queue to end, deadlines
  *   answer.c   decoding of answers, the freshness check, results
  *   sync.c     synchronous calls: a request, then link and poll until it is done
  *   async.c    asynchronous calls and their callbacks
  *   watch.c    watches and their queue of events
  *
- * No part but link.c touches the stream; no part but async.c and watch.c runs callbacks.
+ * No part but link.c and send.c touches the stream; no part but async.c and watch.c runs callbacks.
  */
 #ifndef DCACHED_CLIENT_HANDLE_H
 #define DCACHED_CLIENT_HANDLE_H
@@ -20,21 +22,21 @@
 #include "client/request.h"
 #include "client/stream.h"
 
-#define IN_FLIGHT_MAX         PROTO_IN_FLIGHT_MAX
-#define MESSAGE_MAX_UNKNOWN   ((size_t)64 << 20)  /* limit of a frame before hello was answered */
-#define MESSAGE_MAX           ((size_t)256 << 20) /* whatever a daemon says in its hello; picked */
-#define MESSAGE_SLACK         ((size_t)64 << 10)  /* answers may be this much longer than the longest request */
-#define MESSAGE_EARLY         ((size_t)64 << 10)  /* longer requests wait for hello, which says the limit */
-#define QUEUED_BYTES_MAX      ((size_t)64 << 20)  /* copies held by unanswered asynchronous calls; picked */
-#define EVENT_BYTES_MAX       ((size_t)1 << 20)   /* events not yet called back; picked */
-#define BACKOFF_MIN_NS        (10 * NS_PER_MS)
-#define BACKOFF_MAX_NS        NS_PER_S
-#define BACKLOG_RETRY_NS      (2 * NS_PER_MS) /* a full backlog cannot be waited for, only asked again */
+#define IN_FLIGHT_MAX       PROTO_IN_FLIGHT_MAX
+#define MESSAGE_MAX_UNKNOWN ((size_t)64 << 20)  /* limit of a frame before hello was answered */
+#define MESSAGE_MAX         ((size_t)256 << 20) /* whatever a daemon says in its hello; picked */
+#define MESSAGE_SLACK       ((size_t)64 << 10)  /* answers may be this much longer than the longest request */
+#define MESSAGE_EARLY       ((size_t)64 << 10)  /* longer requests wait for hello, which says the limit */
+#define QUEUED_BYTES_MAX    ((size_t)64 << 20)  /* copies held by unanswered asynchronous calls; picked */
+#define EVENT_BYTES_MAX     ((size_t)1 << 20)   /* events not yet called back; picked */
+#define BACKOFF_MIN_NS      (10 * NS_PER_MS)
+#define BACKOFF_MAX_NS      NS_PER_S
+#define BACKLOG_RETRY_NS    (2 * NS_PER_MS) /* a full backlog cannot be waited for, only asked again */
 
 enum link_state {
-    LINK_DOWN,   /* no connection; the next attempt is due at retry_at_ns */
-    LINK_HELLO,  /* connected; hello was sent or is about to be, not answered */
-    LINK_READY,  /* hello was answered: limits, bound and clock are known */
+    LINK_DOWN,  /* no connection; the next attempt is due at retry_at_ns */
+    LINK_HELLO, /* connected; hello was sent or is about to be, not answered */
+    LINK_READY, /* hello was answered: limits, bound and clock are known */
 };
 
 struct link {
@@ -61,7 +63,7 @@ struct watch {
     struct request request;
     dcache_event_fn fn;
     void *ctx;
-    uint64_t id;      /* the daemon's; if `made` */
+    uint64_t id; /* the daemon's; if `made` */
     bool used, made;
     bool again; /* it had been made before the connection was lost */
     bool gap;   /* events may be missing, and the callback does not know yet */
@@ -116,11 +118,9 @@ bool handle_write_options(dcache *cache, const dcache_write_options *options, dc
 void link_advance(dcache *cache, uint64_t now_ns);
 /* Reads what is there and completes the requests that it answers. */
 void link_receive(dcache *cache, uint64_t now_ns);
-/* Completes the requests whose deadline has passed. */
-void link_expire(dcache *cache, uint64_t now_ns);
 /* The answer to something was not what the protocol says: closes the connection. */
 void link_protocol_error(dcache *cache, const char *what);
-/* Moment at which link_advance or link_expire is wanted; UINT64_MAX: none. */
+/* Moment at which link_advance or pending_expire is wanted; UINT64_MAX: none. */
 uint64_t link_wanted_at(const dcache *cache, uint64_t now_ns);
 /* POLLIN, and POLLOUT while something may be sent. 0: no connection. */
 short link_events(const dcache *cache);
@@ -129,6 +129,20 @@ void link_close(dcache *cache);
 void link_unpark(dcache *cache);
 /* A fresh hello goes out before the next request, for a better clock. */
 void link_refresh_clock(dcache *cache);
+
+/* The connection broke: errno, or 0 if the daemon closed it. */
+void link_lose_broken(dcache *cache, int error);
+
+/* ---- send.c ----------------------------------------------------------------------------------------------- */
+
+#define HELLO_ID 0
+
+/* Sends what may be sent, until the kernel takes no more. */
+void link_send(dcache *cache, uint64_t now_ns);
+/* May the first of the queue go out now? */
+bool link_may_send(const dcache *cache);
+
+/* ---- pending.c -------------------------------------------------------------------------------------------- */
 
 /* Puts a new request on the queue. 0, or -ENOMEM (not queued). */
 int request_submit(dcache *cache, struct request *request);
@@ -139,6 +153,12 @@ void request_withdraw(dcache *cache, struct request *request);
 /* Ends it without an answer. */
 void request_fail(dcache *cache, struct request *request, dcache_result result, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
+/* It was answered, or failed: on to whoever asked. */
+void request_finish(dcache *cache, struct request *request);
+/* Fails all that have not been sent, watches excepted: they wait for the next connection. */
+void pending_fail_queue(dcache *cache, dcache_result result, const char *text);
+/* Ends the requests whose deadline has passed. */
+void pending_expire(dcache *cache, uint64_t now_ns);
 
 /* ---- answer.c --------------------------------------------------------------------------------------------- */
 

@@ -17,82 +17,14 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <poll.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "client/handle.h"
 
-#define HELLO_ID           0
-#define SEND_BATCH         ((size_t)64 << 10) /* packed at one go before the kernel is asked; picked */
-#define BATCH_MAX          64
-#define RECEIVES_AT_ONCE   16                 /* a flooding peer gets this much of one call; picked */
-#define HELLO_REPEATS_MAX  3
-
-/* ---- requests on lists ------------------------------------------------------------------------------------ */
-
-static void deadline_note(dcache *cache, uint64_t deadline_ns)
-{
-    if (deadline_ns < cache->next_deadline_ns)
-        cache->next_deadline_ns = deadline_ns;
-}
-
-int request_submit(dcache *cache, struct request *request)
-{
-    int r = request_table_add(&cache->table, request);
-
-    if (r < 0)
-        return r;
-    request_list_append(&cache->queue, request);
-    deadline_note(cache, request->deadline_ns);
-    return 0;
-}
-
-void request_resubmit(dcache *cache, struct request *request)
-{
-    request_list_remove(request);
-    buffer_clear(&request->answer);
-    request->failed = false;
-    request_list_prepend(&cache->queue, request);
-    deadline_note(cache, request->deadline_ns);
-}
-
-void request_withdraw(dcache *cache, struct request *request)
-{
-    request_list_remove(request);
-    request_table_remove(&cache->table, request);
-}
-
-static void request_finish(dcache *cache, struct request *request)
-{
-    request_list_remove(request);
-    if (request->async)
-        request_list_append(&cache->done, request);
-}
-
-void request_fail(dcache *cache, struct request *request, dcache_result result, const char *format, ...)
-{
-    va_list args;
-
-    va_start(args, format);
-    vsnprintf(request->text, sizeof request->text, format, args);
-    va_end(args);
-    request->failed = true;
-    request->result = result;
-    request_finish(cache, request);
-}
-
-static void queue_fail_all(dcache *cache, dcache_result result, const char *text)
-{
-    struct request *request = cache->queue.first, *next;
-
-    for (; request; request = next) {
-        next = request->next;
-        if (request->kind != REQUEST_WATCH)
-            request_fail(cache, request, result, "%s", text);
-    }
-}
+#define RECEIVES_AT_ONCE  16 /* a flooding peer gets this much of one call; picked */
+#define HELLO_REPEATS_MAX 3
 
 /* ---- states ----------------------------------------------------------------------------------------------- */
 
@@ -195,11 +127,11 @@ static void link_lose(dcache *cache, bool may_repeat, dcache_result result, cons
     while (cache->sent.last) /* from the end, as repeated ones go to the front of the queue */
         request_lose(cache, cache->sent.last, may_repeat, result, text);
     if (!may_repeat)
-        queue_fail_all(cache, result, text);
+        pending_fail_queue(cache, result, text);
     watch_interrupt(cache);
 }
 
-static void link_lose_broken(dcache *cache, int error)
+void link_lose_broken(dcache *cache, int error)
 {
     char text[128];
 
@@ -254,129 +186,14 @@ static void link_connect(dcache *cache, uint64_t now_ns)
     if (r == -EACCES || r == -EPERM) {
         snprintf(text, sizeof text, "no permission to connect to %s: the user needs to be in the socket's group",
                  cache->socket);
-        queue_fail_all(cache, DCACHE_E_PERMISSION, text);
+        pending_fail_queue(cache, DCACHE_E_PERMISSION, text);
         return;
     }
     snprintf(text, sizeof text, "no daemon at %s (%s): is dcached running?", cache->socket, strerror(-r));
-    queue_fail_all(cache, DCACHE_E_UNREACHABLE, text);
+    pending_fail_queue(cache, DCACHE_E_UNREACHABLE, text);
 }
 
-/* ---- sending ---------------------------------------------------------------------------------------------- */
-
-/* May the first of the queue go out now? */
-static bool link_may_send(const dcache *cache)
-{
-    const struct request *request = cache->queue.first;
-
-    if (!request || cache->link.state == LINK_DOWN || cache->sent.count >= cache->link.max_in_flight)
-        return false;
-    return cache->link.state == LINK_READY || !request->writes;
-}
-
-/* What was packed into an empty `out` at one go. */
-struct batch {
-    size_t hello_end; /* 0: hello is not part of it */
-    unsigned count;
-    struct request *requests[BATCH_MAX];
-    size_t starts[BATCH_MAX];
-};
-
-static void batch_pack_hello(dcache *cache, struct batch *batch, uint64_t now_ns)
-{
-    struct link *link = &cache->link;
-
-    if (!link->hello_due)
-        return;
-    proto_pack_hello(&link->stream.out, HELLO_ID, cache->name);
-    batch->hello_end = link->stream.out.len;
-    link->hello_due = false;
-    link->hello_sent_ns = now_ns;
-}
-
-/* A request that cannot be packed, or that no daemon would take, fails here. */
-static void batch_pack(dcache *cache, struct batch *batch, uint64_t now_ns)
-{
-    struct link *link = &cache->link;
-    struct buffer *out = &link->stream.out;
-
-    *batch = (struct batch){0};
-    batch_pack_hello(cache, batch, now_ns);
-    while (batch->count < BATCH_MAX && out->len < SEND_BATCH && link_may_send(cache)) {
-        struct request *request = cache->queue.first;
-        size_t start = out->len, len;
-
-        request_pack(request, out, now_ns);
-        len = out->len - start;
-        if (!out->failed && len <= link->max_message && (link->state == LINK_READY || len <= MESSAGE_EARLY)) {
-            request_list_remove(request);
-            request_list_append(&cache->sent, request);
-            batch->requests[batch->count] = request;
-            batch->starts[batch->count++] = start;
-            continue;
-        }
-        if (!out->failed && len <= link->max_message) {
-            out->len = start;
-            return; /* waits for hello */
-        }
-        if (out->failed)
-            request_fail(cache, request, DCACHE_E_NOMEM, "out of memory");
-        else
-            request_fail(cache, request, DCACHE_E_TOO_LARGE,
-                         "the request takes %zu bytes, the daemon accepts at most %zu", len, link->max_message);
-        out->failed = false;
-        out->len = start;
-    }
-}
-
-/*
- * Requests no byte of which went out return to the queue: they can still be given up without a doubt, and are
- * packed again with the time they have left by then. `out` keeps at most the rest of one frame.
- */
-static void batch_take_back(dcache *cache, struct batch *batch, size_t sent)
-{
-    while (batch->count > 0 && batch->starts[batch->count - 1] >= sent) {
-        size_t start = batch->starts[--batch->count];
-
-        if (batch->hello_end == 0 || start >= batch->hello_end)
-            cache->link.stream.out.len = start - sent;
-        request_list_remove(batch->requests[batch->count]);
-        request_list_prepend(&cache->queue, batch->requests[batch->count]);
-    }
-}
-
-/* Whatever the daemon still had to say before it went is read first. */
-static void link_send_failed(dcache *cache, int error, uint64_t now_ns)
-{
-    link_receive(cache, now_ns);
-    link_lose_broken(cache, error);
-}
-
-static void link_send(dcache *cache, uint64_t now_ns)
-{
-    struct stream *stream = &cache->link.stream;
-    struct batch batch;
-    size_t sent;
-    int r;
-
-    do {
-        if (stream->out.len > 0) {
-            r = stream_send(stream, &sent);
-            if (r < 0)
-                link_send_failed(cache, -r, now_ns);
-            if (r < 0 || stream->out.len > 0)
-                return;
-        }
-        batch_pack(cache, &batch, now_ns);
-        if (stream->out.len == 0)
-            return;
-        r = stream_send(stream, &sent);
-        batch_take_back(cache, &batch, sent);
-        if (r < 0) {
-            link_send_failed(cache, -r, now_ns);
-            return;
-        }
-    } while (stream->out.len == 0);
-}
+/* ---- what is wanted ---------------------------------------------------------------------------------------- */
 
 static bool link_wanted(const dcache *cache)
 {
@@ -447,8 +264,8 @@ static void link_take_hello(dcache *cache, const struct rpc_frame *frame, uint64
     link->bound_ns = hello.bound_ns;
     link->max_stale_ns = hello.max_stale_ns;
     link->max_message = hello.max_message < MESSAGE_MAX ? (size_t)hello.max_message : MESSAGE_MAX;
-    link->max_in_flight = hello.max_in_flight && hello.max_in_flight < IN_FLIGHT_MAX ? (unsigned)hello.max_in_flight
-                                                                                     : IN_FLIGHT_MAX;
+    link->max_in_flight =
+        hello.max_in_flight && hello.max_in_flight < IN_FLIGHT_MAX ? (unsigned)hello.max_in_flight : IN_FLIGHT_MAX;
     stream_set_max_frame(&link->stream, link->max_message + MESSAGE_SLACK);
     clock_map_learn(&link->clock, sent_ns, hello.clock_ns);
     link_improve_clock(cache, now_ns - sent_ns);
@@ -521,52 +338,7 @@ void link_receive(dcache *cache, uint64_t now_ns)
     }
 }
 
-/* ---- deadlines -------------------------------------------------------------------------------------------- */
-
-static void request_expire(dcache *cache, struct request *request)
-{
-    const struct link *link = &cache->link;
-    char text[sizeof request->text];
-
-    if (request->list == &cache->lost) {
-        memcpy(text, request->text, sizeof text);
-        request_fail(cache, request, DCACHE_E_INDETERMINATE,
-                     "%.100s before the answer came: the write may or may not have been done", text);
-    } else if (request->list == &cache->sent) {
-        if (request->writes)
-            request_fail(cache, request, DCACHE_E_INDETERMINATE,
-                         "no answer within %u ms: the write may or may not have been done", request->timeout_ms);
-        else
-            request_fail(cache, request, DCACHE_E_TIMEOUT, "no answer from dcached within %u ms",
-                         request->timeout_ms);
-    } else if (link->state != LINK_DOWN || link->backlog_full) {
-        request_fail(cache, request, DCACHE_E_TIMEOUT,
-                     "dcached did not take the request within %u ms; nothing was done", request->timeout_ms);
-    } else {
-        request_fail(cache, request, DCACHE_E_UNREACHABLE,
-                     "no connection to %s within %u ms: is dcached running?", cache->socket, request->timeout_ms);
-    }
-}
-
-void link_expire(dcache *cache, uint64_t now_ns)
-{
-    struct request_list *lists[] = {&cache->lost, &cache->sent, &cache->queue};
-
-    if (now_ns < cache->next_deadline_ns)
-        return;
-    cache->next_deadline_ns = UINT64_MAX;
-    for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) {
-        struct request *request = lists[i]->first, *next;
-
-        for (; request; request = next) {
-            next = request->next;
-            if (request->deadline_ns <= now_ns)
-                request_expire(cache, request);
-            else
-                deadline_note(cache, request->deadline_ns);
-        }
-    }
-}
+/* ---- for the caller's loop --------------------------------------------------------------------------------- */
 
 uint64_t link_wanted_at(const dcache *cache, uint64_t now_ns)
 {

@@ -48,10 +48,10 @@ struct request {
     struct slice params;             /* PLAIN: one packed array */
     struct watch *watch;             /* WATCH */
 
-    bool failed;          /* done without an answer: `result` and `text` */
+    bool failed; /* done without an answer: `result` and `text` */
     dcache_result result;
     char text[256];
-    struct buffer answer; /* done with an answer: the whole frame */
+    struct buffer answer;   /* done with an answer: the whole frame */
     struct clock_map clock; /* of the connection it came over */
 
     union {
@@ -89,7 +89,7 @@ struct request_table {
         struct request *request;
         uint16_t uses;
         uint16_t next_free;
-    } *slots;
+    } * slots;
     unsigned size;
     uint16_t first_free; /* 0: none */
 };

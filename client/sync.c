@@ -18,7 +18,7 @@ static void sync_wait(dcache *cache)
     now_ns = clock_now_ns();
     if (n > 0 && (pollfd.revents & ~POLLOUT))
         link_receive(cache, now_ns);
-    link_expire(cache, now_ns);
+    pending_expire(cache, now_ns);
 }
 
 /* Until the request is done; it is submitted already. */

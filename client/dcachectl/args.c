@@ -12,7 +12,8 @@ static bool parse_digits(const char *text, const char **ret_end, uint64_t *ret)
     if (*text < '0' || *text > '9')
         return false;
     for (; *text >= '0' && *text <= '9'; text++) {
-        if (__builtin_mul_overflow(value, 10u, &value) || __builtin_add_overflow(value, (uint64_t)(*text - '0'), &value))
+        if (__builtin_mul_overflow(value, 10u, &value) ||
+            __builtin_add_overflow(value, (uint64_t)(*text - '0'), &value))
             return false;
     }
     *ret_end = text;

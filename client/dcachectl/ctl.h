@@ -26,22 +26,22 @@ enum exit_code {
 };
 
 /* Flags of verbs; X(name, takes an argument). */
-#define CTL_FLAGS(X)       \
-    X(strong, false)       \
-    X(min_version, true)   \
-    X(epoch, true)         \
-    X(allow_stale, true)   \
-    X(version, true)       \
-    X(ttl, true)           \
-    X(invalidate, false)   \
-    X(retry, true)         \
+#define CTL_FLAGS(X)     \
+    X(strong, false)     \
+    X(min_version, true) \
+    X(epoch, true)       \
+    X(allow_stale, true) \
+    X(version, true)     \
+    X(ttl, true)         \
+    X(invalidate, false) \
+    X(retry, true)       \
     X(yes, false)
 
 enum ctl_flag_index {
 #define X(name, argument) FLAG_INDEX_##name,
     CTL_FLAGS(X)
 #undef X
-    FLAG_COUNT
+        FLAG_COUNT
 };
 
 enum ctl_flag {

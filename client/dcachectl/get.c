@@ -10,8 +10,7 @@ static int get_take_options(struct ctl *ctl, dcache_read_options *ret)
     *ret = (dcache_read_options){.size = sizeof *ret, .timeout_ms = ctl->timeout_ms};
     ret->strong = (ctl->given & FLAG_strong) != 0;
     ret->epoch = ctl->flags[FLAG_INDEX_epoch];
-    if ((ctl->given & FLAG_min_version) &&
-        !parse_version(ctl->flags[FLAG_INDEX_min_version], &ret->min_version))
+    if ((ctl->given & FLAG_min_version) && !parse_version(ctl->flags[FLAG_INDEX_min_version], &ret->min_version))
         return ctl_usage("--min-version: a number in 1 .. 2^63-1 is needed");
     if ((ctl->given & FLAG_epoch) && !(ctl->given & FLAG_min_version))
         return ctl_usage("--epoch: needs --min-version");

@@ -26,8 +26,8 @@ static struct inspection inspection_of(struct slice answer)
     };
 
     i.redis_state = map_bytes(i.redis, "state");
-    i.in_redis = slice_equal(i.redis_state, slice_text("value")) ||
-                 slice_equal(i.redis_state, slice_text("tombstone"));
+    i.in_redis =
+        slice_equal(i.redis_state, slice_text("value")) || slice_equal(i.redis_state, slice_text("tombstone"));
     i.cached_version = map_uint(i.cached, "version");
     i.cached_seq = map_uint(i.cached, "seq");
     i.redis_version = map_uint(i.redis, "version");
@@ -186,17 +186,23 @@ static void verdict_served(FILE *out, struct slice answer, const struct inspecti
     text_duration(age, map_uint(i->cached, "as_of_age_ms"));
     text_duration(bound, map_uint(answer, "bound_ms"));
     if (is(i->verdict, "local"))
-        fprintf(out, "local: a plain read gives version %" PRIu64 ", which this reader pod set for itself; a strong"
-                     " read ignores it.", i->cached_version);
+        fprintf(out,
+                "local: a plain read gives version %" PRIu64 ", which this reader pod set for itself; a strong"
+                " read ignores it.",
+                i->cached_version);
     else if (is(i->verdict, "stale"))
-        fprintf(out, "stale: a plain read gives version %" PRIu64 " marked stale, as the policy permits; it was"
-                     " proven current %s ago, longer than the bound of %s.", i->cached_version, age, bound);
+        fprintf(out,
+                "stale: a plain read gives version %" PRIu64 " marked stale, as the policy permits; it was"
+                " proven current %s ago, longer than the bound of %s.",
+                i->cached_version, age, bound);
     else if (is(i->verdict, "absent"))
         fprintf(out, "absent: a plain read finds the key deleted; proven %s ago, within the bound of %s.", age,
                 bound);
     else
-        fprintf(out, "fresh: a plain read gives version %" PRIu64 " from the cache; it was proven current %s ago,"
-                     " within the bound of %s.", i->cached_version, age, bound);
+        fprintf(out,
+                "fresh: a plain read gives version %" PRIu64 " from the cache; it was proven current %s ago,"
+                " within the bound of %s.",
+                i->cached_version, age, bound);
 }
 
 /* What the comparison with Redis adds. */
@@ -216,9 +222,10 @@ static void verdict_compared(FILE *out, struct slice answer, const struct inspec
     } else if (is(i->redis_state, "absent")) {
         fputs("\nRedis no longer has the key: it expired, was evicted or was removed past dcached.", out);
     } else if (i->in_redis && i->redis_seq > i->cached_seq) {
-        fprintf(out, "\nRedis is newer (version %" PRIu64 "): its message is on its way or was lost; the heartbeat"
-                     " finds out within %s.", i->redis_version,
-                text_duration(heartbeat, map_uint(answer, "bound_ms") / 4));
+        fprintf(out,
+                "\nRedis is newer (version %" PRIu64 "): its message is on its way or was lost; the heartbeat"
+                " finds out within %s.",
+                i->redis_version, text_duration(heartbeat, map_uint(answer, "bound_ms") / 4));
     } else if (i->in_redis && i->redis_seq < i->cached_seq) {
         fputs("\nRedis is older than the cache: it lost or was restored to an earlier state; a new epoch follows"
               " and empties the cache.",

@@ -31,8 +31,8 @@ static const struct verb verbs[] = {
      "  --version N         version of the tombstone\n"
      "  --retry WRITE_ID    again, after an indeterminate attempt: commits once\n",
      FLAG_version | FLAG_retry, 1, 1, verb_delete},
-    {"clear", "", "remove all keys of the partition, in all pods",
-     "  --yes               really\n", FLAG_yes, 0, 0, verb_clear},
+    {"clear", "", "remove all keys of the partition, in all pods", "  --yes               really\n", FLAG_yes, 0,
+     0, verb_clear},
     {"inspect", "KEY", "cached copy, floor and Redis side by side, with the verdict", NULL, 0, 1, 1, verb_inspect},
     {"versions", "[PREFIX]", "what the pod knows of its keys", NULL, 0, 0, 1, verb_versions},
     {"watch", "[PREFIX]", "events as they happen, until interrupted", NULL, 0, 0, 1, verb_watch},
@@ -64,9 +64,10 @@ static int print_help(void)
     for (size_t i = 0; i < VERB_COUNT; i++)
         printf("  %-8s %-12s %s\n", verbs[i].name, verbs[i].operands, verbs[i].summary);
     printf("\noptions:\n%s  -V, --version       version of dcachectl\n", global_help);
-    printf("\nDUR is a number with a unit: 500ms, 2s, 1m, 1h. After -- everything is an argument.\n"
-           "\nexit: 0 ok, 1 failed, 2 usage, 3 daemon unreachable, 4 absent, 5 write rejected (stale or conflict),\n"
-           "6 refused (freshness cannot be proven) or not ready, 7 permission, 8 timeout, 9 indeterminate write\n");
+    printf(
+        "\nDUR is a number with a unit: 500ms, 2s, 1m, 1h. After -- everything is an argument.\n"
+        "\nexit: 0 ok, 1 failed, 2 usage, 3 daemon unreachable, 4 absent, 5 write rejected (stale or conflict),\n"
+        "6 refused (freshness cannot be proven) or not ready, 7 permission, 8 timeout, 9 indeterminate write\n");
     return EXIT_OK;
 }
 

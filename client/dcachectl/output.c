@@ -80,7 +80,8 @@ dcache_result ctl_call(struct ctl *ctl, const char *method, struct buffer *param
 {
     const void *data = NULL;
     size_t len = 0;
-    dcache_result result = dcache_call(ctl->cache, method, params->data, params->len, ctl->timeout_ms, &data, &len);
+    dcache_result result =
+        dcache_call(ctl->cache, method, params->data, params->len, ctl->timeout_ms, &data, &len);
 
     buffer_deinit(params);
     *ret = slice_of(data, len);

@@ -75,7 +75,8 @@ static void loop_update(struct app *app)
             poll_start(app, fd);
     }
     if (app->poll)
-        uv_poll_start(app->poll, (events & POLLIN ? UV_READABLE : 0) | (events & POLLOUT ? UV_WRITABLE : 0), on_poll);
+        uv_poll_start(app->poll, (events & POLLIN ? UV_READABLE : 0) | (events & POLLOUT ? UV_WRITABLE : 0),
+                      on_poll);
     if (timeout_ms >= 0)
         uv_timer_start(&app->timer, on_timer, (uint64_t)timeout_ms, 0);
     else
@@ -138,7 +139,8 @@ static void app_begin(struct app *app)
 
         snprintf(key, sizeof key, "uv:%d", i);
         snprintf(value, sizeof value, "value %d", i);
-        if (dcache_set_async(app->cache, key, strlen(key), value, strlen(value), NULL, on_written, app) != DCACHE_OK)
+        if (dcache_set_async(app->cache, key, strlen(key), value, strlen(value), NULL, on_written, app) !=
+            DCACHE_OK)
             abort();
     }
 }

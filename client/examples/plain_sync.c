@@ -28,7 +28,8 @@ static struct row load_row(const char *key)
  */
 static dcache_result store(dcache *cache, const char *key, const struct row *row)
 {
-    dcache_write_options options = {.size = sizeof options, .version = row->version, .has_ttl = 1, .ttl_ms = 60000};
+    dcache_write_options options = {
+        .size = sizeof options, .version = row->version, .has_ttl = 1, .ttl_ms = 60000};
     dcache_written written;
     dcache_result result = dcache_set(cache, key, strlen(key), row->text, strlen(row->text), &options, &written);
 
@@ -73,7 +74,8 @@ static int read_through(dcache *cache, const char *key)
     case DCACHE_E_UNAVAILABLE:
         /* The cache cannot help now. The source of truth can; what it gives is not put into the cache. */
         row = load_row(key);
-        printf("loaded past the cache, version %" PRIu64 ": %s (%s)\n", row.version, row.text, dcache_error(cache));
+        printf("loaded past the cache, version %" PRIu64 ": %s (%s)\n", row.version, row.text,
+               dcache_error(cache));
         return 0;
     default:
         fprintf(stderr, "%s\n", dcache_error(cache));

@@ -11,6 +11,8 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(
 
 # pylint: disable=wrong-import-position
 from daemon import Daemon
+from dcache import Client
+from fake_daemon import FakeDaemon
 from private_redis import PrivateRedis
 from proxy import Proxy
 
@@ -70,3 +72,17 @@ def start_daemon():
         ends.append((daemon.stop() if running else 0, daemon.log()[-2000:]))
         daemon.remove()
     assert all(status == 0 for status, _ in ends), ends
+
+
+@pytest.fixture
+def fake():
+    """A FakeDaemon: it answers as the test says."""
+    with FakeDaemon() as daemon:
+        yield daemon
+
+
+@pytest.fixture
+def client(fake):
+    """libdcache-client, to talk to `fake`."""
+    with Client(fake.socket, timeout_ms=1000) as handle:
+        yield handle

@@ -284,8 +284,9 @@ class Client:
     def delete_async(self, key, fn, version=0, **options):
         key = _bytes(key)
         callback = self._keep(WRITE_FN(lambda _, ret: fn(written_of(ret.contents))))
-        return Result(self.lib.dcache_delete_async(self.handle, key, len(key),
-                                                   ctypes.byref(write_options(version, **options)), callback, None))
+        c_options = write_options(version, **options)
+        return Result(self.lib.dcache_delete_async(self.handle, key, len(key), ctypes.byref(c_options), callback,
+                                                   None))
 
     def watch(self, prefix, fn):
         def unpack(event, size):

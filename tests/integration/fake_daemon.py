@@ -1,5 +1,5 @@
 """
-A daemon that does what a test says: it speaks the socket protocol over a Unix socket and keeps its store in a dict.
+A daemon that does what a test says: it speaks the socket protocol over a Unix socket, its store is a dict.
 
     with FakeDaemon() as fake:
         fake.on("get", lambda request: ...)       # replaces the answer of a method
@@ -126,7 +126,8 @@ class FakeDaemon:
         """handler(Request) answers from now on; a list of handlers is used up one by one, the last one stays."""
         if isinstance(handler, list):
             handlers = list(handler)
-            self.handlers[method] = lambda request: (handlers.pop(0) if len(handlers) > 1 else handlers[0])(request)
+            take = lambda: handlers.pop(0) if len(handlers) > 1 else handlers[0]
+            self.handlers[method] = lambda request: take()(request)
         else:
             self.handlers[method] = handler
 

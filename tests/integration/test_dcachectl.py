@@ -10,17 +10,11 @@ import time
 import pytest
 
 from daemon import build_dir
-from fake_daemon import CUT, EPOCH, SECOND, SILENCE, FakeDaemon, Refusal
+from fake_daemon import CUT, EPOCH, SECOND, SILENCE, Refusal
 
 GOLDEN = os.path.join(os.path.dirname(os.path.abspath(__file__)), "golden")
 DCACHECTL = os.path.join(build_dir(), "client", "dcachectl", "dcachectl")
 HOUR = 3600 * SECOND
-
-
-@pytest.fixture(name="fake")
-def fixture_fake():
-    with FakeDaemon() as fake:
-        yield fake
 
 
 def environment(**more):
@@ -47,8 +41,8 @@ def check_golden(name, output):
 def inspection(**changes):
     """Written 51 h ago: relative ages do not depend on when the test runs."""
     at = (time.time_ns() - 51 * HOUR - HOUR // 2)
-    cached = {"version": 7, "seq": 4711, "timestamp": at, "bytes": 2048, "as_of_age_ms": 120, "expires_in_ms": None,
-              "suspect": False, "local": False, "replaced": False, "tombstone": False}
+    cached = {"version": 7, "seq": 4711, "timestamp": at, "bytes": 2048, "as_of_age_ms": 120,
+              "expires_in_ms": None, "suspect": False, "local": False, "replaced": False, "tombstone": False}
     answer = {"key": b"user:1", "verdict": "fresh", "reason": None, "cached": cached,
               "floor": {"version": 7, "seq": 4711, "seen_age_ms": 5000},
               "redis": {"state": "value", "version": 7, "seq": 4711, "timestamp": at, "source": "pod-a",
@@ -99,17 +93,17 @@ def test_inspect_as_json_has_the_names_of_the_protocol(fake):
     check_golden("inspect.json", ctl(fake, "--json", "inspect", "user:1").stdout)
 
 
-STATUS = {"server": "dcached 0.1.0", "pod": "pod-a", "role": "writer", "ready": True, "reason": "", "writes_ok": True,
-          "writes_text": "", "epoch": EPOCH, "epoch_why": "the store had none", "run": "a" * 40, "generation": 3,
-          "last": 4711, "store_seq": 4711, "as_of_age_ms": 62, "bound_ms": 1000, "heartbeat_ms": 250,
+STATUS = {"server": "dcached 0.1.0", "pod": "pod-a", "role": "writer", "ready": True, "reason": "",
+          "writes_ok": True, "writes_text": "", "epoch": EPOCH, "epoch_why": "the store had none",
+          "run": "a" * 40, "generation": 3, "last": 4711, "store_seq": 4711, "as_of_age_ms": 62, "bound_ms": 1000, "heartbeat_ms": 250,
           "round_trip_us": 104, "entries": 1000, "entries_bytes": 1234567, "floors": 1000, "floors_bytes": 98304,
           "waiting": 0, "writes_pending": 0, "redis_addr": "localhost:6379", "redis_data": "up",
           "redis_subscription": "up", "redis_version": "7.0.15", "redis_role": "master",
           "redis_durability": "AOF, fsync everysec", "uptime_ms": 10980000, "connections": 3, "pid": 12}
 STATUSES = {
     "healthy": ({}, 0),
-    "not_ready": ({"ready": False, "reason": "no usable connection to Redis", "writes_ok": False, "redis_data": "down",
-                   "redis_subscription": "connecting", "redis_version": "", "redis_role": "",
+    "not_ready": ({"ready": False, "reason": "no usable connection to Redis", "writes_ok": False,
+                   "redis_data": "down", "redis_subscription": "connecting", "redis_version": "", "redis_role": "",
                    "redis_durability": "", "as_of_age_ms": 7300000}, 6),
     "writes_fail": ({"writes_ok": False, "writes_text": "the user may not PUBLISH on the channel"}, 0),
     "reader": ({"role": "reader", "writes_ok": False, "writes_text": "a reader pod does not write"}, 0),
@@ -342,9 +336,9 @@ WRONG_LINES = [
     ["get", "k", "--min-version", "0x10"], ["get", "k", "--min-version", " 1"], ["get", "k", "--epoch", EPOCH],
     ["get", "k", "--allow-stale", "5"], ["get", "k", "--allow-stale", "1d"], ["get", "k", "--allow-stale", "1e3s"],
     ["set", "k", "v", "--ttl", "-1s"], ["set", "k", "v", "--ttl", "99999999999999999999s"],
-    ["set", "k", "v", "--retry", "abc"], ["set", "k", "-v"], ["clear"], ["delete"], ["delete", ""], ["inspect", ""],
-    ["--timeout", "0", "ping"], ["--timeout", "soon", "ping"], ["--timeout"], ["-s"], ["--socket=" + "x" * 108, "ping"],
-    ["get", "--version"],
+    ["set", "k", "v", "--retry", "abc"], ["set", "k", "-v"], ["clear"], ["delete"], ["delete", ""],
+    ["inspect", ""], ["--timeout", "0", "ping"], ["--timeout", "soon", "ping"], ["--timeout"], ["-s"],
+    ["--socket=" + "x" * 108, "ping"], ["get", "--version"],
 ]
 
 
@@ -365,7 +359,8 @@ def test_after_two_dashes_everything_is_an_argument(fake):
 def test_help_and_version_need_no_daemon():
     assert "usage: dcachectl" in ctl(None, "--help").stdout
     assert ctl(None, "-V").stdout == ctl(None, "--version").stdout == "dcachectl 0.1.0\n"
-    for verb in ("ping", "status", "stats", "get", "set", "delete", "clear", "inspect", "versions", "watch", "verify"):
+    verbs = "ping status stats get set delete clear inspect versions watch verify"
+    for verb in verbs.split():
         run = ctl(None, verb, "--help")
         assert run.returncode == 0 and run.stdout.startswith(f"usage: dcachectl {verb}")
         assert f"  {verb}" in ctl(None, "--help").stdout

@@ -54,28 +54,33 @@ typedef enum dcache_result {
     DCACHE_E_PERMISSION = -5,
     DCACHE_E_INVALID = -6,
     DCACHE_E_TOO_LARGE = -7,
-    DCACHE_E_BUSY = -8,          /* a limit is reached; nothing was done */
-    DCACHE_E_STORE = -9,         /* Redis refused; nothing was done */
-    DCACHE_E_CORRUPT = -10,      /* what Redis holds under the key cannot be read */
-    DCACHE_E_PROTOCOL = -11,     /* the peer does not speak this protocol */
+    DCACHE_E_BUSY = -8,      /* a limit is reached; nothing was done */
+    DCACHE_E_STORE = -9,     /* Redis refused; nothing was done */
+    DCACHE_E_CORRUPT = -10,  /* what Redis holds under the key cannot be read */
+    DCACHE_E_PROTOCOL = -11, /* the peer does not speak this protocol */
     DCACHE_E_NOMEM = -12,
-    DCACHE_E_MIN_VERSION = -13,  /* the store itself holds less than min_version */
-    DCACHE_E_OTHER_EPOCH = -14,  /* min_version was given in another epoch */
-    DCACHE_E_UNAVAILABLE = -15,  /* the daemon has no usable connection to Redis; nothing was done */
-    DCACHE_E_FORKED = -16,       /* the handle was made in a parent process */
+    DCACHE_E_MIN_VERSION = -13, /* the store itself holds less than min_version */
+    DCACHE_E_OTHER_EPOCH = -14, /* min_version was given in another epoch */
+    DCACHE_E_UNAVAILABLE = -15, /* the daemon has no usable connection to Redis; nothing was done */
+    DCACHE_E_FORKED = -16,      /* the handle was made in a parent process */
     DCACHE_E_INTERNAL = -17
 } dcache_result;
 
 /* "ok", "refused", ...; static. */
 const char *dcache_result_name(dcache_result result);
 
-typedef enum dcache_state { DCACHE_STATE_ABSENT, DCACHE_STATE_FRESH, DCACHE_STATE_STALE, DCACHE_STATE_LOCAL } dcache_state;
+typedef enum dcache_state {
+    DCACHE_STATE_ABSENT,
+    DCACHE_STATE_FRESH,
+    DCACHE_STATE_STALE,
+    DCACHE_STATE_LOCAL
+} dcache_state;
 
 typedef struct dcache_options {
-    size_t size;            /* sizeof(dcache_options), for later versions */
-    const char *socket;     /* NULL: $DCACHED_SOCKET, or DCACHE_DEFAULT_SOCKET */
-    const char *name;       /* of this client, for the daemon's logs; NULL: the program's name */
-    uint32_t timeout_ms;    /* of every call; 0: 1000 */
+    size_t size;         /* sizeof(dcache_options), for later versions */
+    const char *socket;  /* NULL: $DCACHED_SOCKET, or DCACHE_DEFAULT_SOCKET */
+    const char *name;    /* of this client, for the daemon's logs; NULL: the program's name */
+    uint32_t timeout_ms; /* of every call; 0: 1000 */
 } dcache_options;
 
 /* options may be NULL. DCACHE_OK, DCACHE_E_INVALID (socket path too long) or DCACHE_E_NOMEM. */
@@ -101,7 +106,7 @@ typedef struct dcache_read_options {
 typedef struct dcache_reading {
     dcache_result result; /* of this key: DCACHE_OK, DCACHE_ABSENT or an error */
     dcache_state state;
-    const void *value;    /* valid until the next call on the handle; in a callback: until it returns */
+    const void *value; /* valid until the next call on the handle; in a callback: until it returns */
     size_t value_len;
     uint64_t version;
     uint64_t timestamp_ns; /* commit time by the store's clock, since 1970 */

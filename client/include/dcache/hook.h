@@ -23,9 +23,9 @@ extern "C" {
 
 /* What on_set answers. Any other number counts as REJECT. */
 enum dcache_hook_verdict {
-    DCACHE_HOOK_KEEP = 0,    /* cache the value as it is */
-    DCACHE_HOOK_REJECT = 1,  /* do not cache it: an older copy goes, the floor rises, readers fetch each time */
-    DCACHE_HOOK_REPLACE = 2  /* cache *replacement instead; readings say `replaced`, verify leaves it out */
+    DCACHE_HOOK_KEEP = 0,   /* cache the value as it is */
+    DCACHE_HOOK_REJECT = 1, /* do not cache it: an older copy goes, the floor rises, readers fetch each time */
+    DCACHE_HOOK_REPLACE = 2 /* cache *replacement instead; readings say `replaced`, verify leaves it out */
 };
 
 struct dcache_hook_set {
@@ -43,10 +43,10 @@ struct dcache_hook_set {
 };
 
 struct dcache_hook {
-    uint32_t abi;                     /* DCACHE_HOOK_ABI */
-    int (*init)(const char *pod_id);  /* optional; non-zero: the daemon does not start */
+    uint32_t abi;                    /* DCACHE_HOOK_ABI */
+    int (*init)(const char *pod_id); /* optional; non-zero: the daemon does not start */
     int (*on_set)(struct dcache_hook_set *set);
-    void (*deinit)(void);             /* optional */
+    void (*deinit)(void); /* optional */
 };
 
 #ifdef __cplusplus
