@@ -212,3 +212,17 @@ def test_every_message_shape_is_survived(fake):
             d.send("ping 1")
             d.expect("message" if b"M1c" in shape and b"1" * 19 in shape else "bad-message")
         recover(d, fake)
+
+
+@pytest.mark.parametrize("answer,why", [
+    (array(bulk(b"pong"), bulk(b"2")), "another nonce"), (array(bulk(b"pong"), bulk(b"")), "another nonce"),
+    (array(bulk(b"pong"), bulk(b"1")) * 2, "pong to no ping"),
+    (array(bulk(b"message"), bulk(b"other"), bulk(b"x")), "another channel"),
+    (array(bulk(b"subscribe"), bulk(b"cache:invalidate:0:dc:{0}"), b":1\r\n"), "nobody asked for")],
+    ids=["nonce", "no-nonce", "twice", "channel", "subscribe"])
+def test_a_subscription_that_cannot_be_trusted_is_closed(fake, answer, why):
+    with Driver("unix:" + fake.path) as d:
+        recover(d, fake)
+        fake.evil = {"PING": answer}
+        assert why in d.ask("ping 1", "log 1 connection to Redis lost")
+        d.expect("up subscription")
