@@ -216,7 +216,7 @@ def test_the_socket_has_its_mode_from_the_first_moment(tmp_path, mode):
 
 @pytest.mark.skipif(not shutil.which("strace"), reason="strace is not installed")
 def test_the_socket_is_restricted_before_it_can_be_connected(tmp_path):
-    daemon = Daemon(prefix=["strace", "-f", "-o", str(tmp_path / "trace"), "-e",
+    daemon = Daemon(prefix=["strace", "-D", "-f", "-o", str(tmp_path / "trace"), "-e",
                             "trace=umask,bind,chmod,fchmodat,listen"])
     with daemon.start(ready=False):
         lines = (tmp_path / "trace").read_text().splitlines()
