@@ -95,7 +95,8 @@ def test_inspect_as_json_has_the_names_of_the_protocol(fake):
 
 STATUS = {"server": "dcached 0.1.0", "pod": "pod-a", "role": "writer", "ready": True, "reason": "",
           "writes_ok": True, "writes_text": "", "epoch": EPOCH, "epoch_why": "the store had none",
-          "run": "a" * 40, "generation": 3, "last": 4711, "store_seq": 4711, "as_of_age_ms": 62, "bound_ms": 1000, "heartbeat_ms": 250,
+          "run": "a" * 40, "generation": 3, "last": 4711, "store_seq": 4711, "as_of_age_ms": 62, "bound_ms": 1000,
+          "heartbeat_ms": 250,
           "round_trip_us": 104, "entries": 1000, "entries_bytes": 1234567, "floors": 1000, "floors_bytes": 98304,
           "waiting": 0, "writes_pending": 0, "redis_addr": "localhost:6379", "redis_data": "up",
           "redis_subscription": "up", "redis_version": "7.0.15", "redis_role": "master",
