@@ -72,6 +72,7 @@ class FakeDaemon:
         self.requests = []
         self.arrived = queue.Queue()  # the same, once they were answered or left unanswered
         self.connections = []
+        self.accepted = 0
         self.store = {}
         self.seq = 4000
         self.handlers = {name[3:]: getattr(self, name) for name in dir(self) if name.startswith("do_")}
@@ -222,6 +223,7 @@ class FakeDaemon:
                 connection.close()
                 return
             self.connections.append(connection)
+            self.accepted += 1
             threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
     @staticmethod
