@@ -298,6 +298,20 @@ static void write_requeue(struct core *core, struct pending_write *pending)
     list_append(&core->queued_writes, &pending->request.queue);
 }
 
+/*
+ * A seq that was given out before, or a cached copy that is newer by seq and older by version. (That one can also
+ * be of a key that expired in between: then it costs a fetch.)
+ */
+static bool seq_went_back(struct core *core, const struct pending_write *pending, const struct core_event *event)
+{
+    uint64_t hash;
+    const struct entry *entry = apply_find(core, pending->write.key, &hash);
+
+    if (event->written.result == SCRIPT_ACCEPTED && event->written.seq <= pending->highest)
+        return true;
+    return entry && entry->seq > event->written.seq && entry->version < event->written.version;
+}
+
 /* The acknowledgement of a record that is now stored. */
 static void acknowledge(struct core *core, struct pending_write *pending, const struct core_event *event)
 {
@@ -308,9 +322,9 @@ static void acknowledge(struct core *core, struct pending_write *pending, const 
     if (!epoch_equal(&pending->epoch, &core->view.meta.epoch) ||
         pending->generation < core->epoch_first_generation)
         return;
-    if (event->written.result == SCRIPT_ACCEPTED && seq <= pending->highest) {
-        /* A seq that was given out before: the epoch has ended, and meta will say so. Until then the cached copy
-         * must not hide what is acknowledged here. */
+    if (seq_went_back(core, pending, event)) {
+        /* The epoch has ended, and meta will say so. Until then the cached copy must not hide what is acknowledged
+         * here. */
         apply_hint(core, write->key, UINT64_MAX);
         proof_doubt(core);
         return;
