@@ -102,6 +102,18 @@ static void check_hit(struct world *w, const struct op *op)
     p->hits_known = counters.hits;
 }
 
+/* The core's own check, at the very moment of its answer; the library's comes later. */
+static void check_lease(struct world *w, const struct op *op)
+{
+    bool proven = op->outcome == READ_FRESH || op->outcome == READ_ABSENT;
+
+    if (proven && (op->as_of > w->now || w->now - op->as_of > w->bound_ns))
+        world_violate(w, "BOUND", op->pod, op->key, "op %d: the core answers with a proof of %.6f", (int)(op - w->ops),
+                      (double)op->as_of / 1e9);
+    if (proven && op->strong && op->as_of < op->arrived_at)
+        world_violate(w, "STRONG", op->pod, op->key, "op %d: the proof is older than the read", (int)(op - w->ops));
+}
+
 void check_answer(struct world *w, int number)
 {
     struct op *op = &w->ops[number];
@@ -116,6 +128,7 @@ void check_answer(struct world *w, int number)
     op->told_epoch = p->told_epoch[op->key];
     op->told_position = p->told_position[op->key];
     check_hit(w, op);
+    check_lease(w, op);
 }
 
 /* ---- reads ----------------------------------------------------------------------------------------------------------------- */

@@ -52,6 +52,23 @@ static void fault_draw_one(struct world *w, enum fault_kind kind)
         f->until = w->heal_at;
 }
 
+/* Everything hits one pod at about one time, so that faults meet which else rarely would. */
+static void fault_gather(struct world *w)
+{
+    struct rng *r = &w->fault_rng;
+    const struct fault first = w->faults[0];
+
+    for (int i = 1; i < w->faults_count; i++) {
+        struct fault *f = &w->faults[i];
+        uint64_t lasts = f->until - f->at;
+
+        f->pod = first.pod;
+        f->at = first.at + rng_below(r, w->bound_ns);
+        f->at = f->at < w->heal_at ? f->at : w->heal_at;
+        f->until = f->at + lasts < w->heal_at ? f->at + lasts : w->heal_at;
+    }
+}
+
 void fault_draw(struct world *w, uint32_t skip)
 {
     struct rng *r = &w->fault_rng;
@@ -66,6 +83,8 @@ void fault_draw(struct world *w, uint32_t skip)
         while (times-- > 0 && w->faults_count < SIM_FAULTS)
             fault_draw_one(w, kind);
     }
+    if (rng_chance(r, 400))
+        fault_gather(w);
     for (int i = 0; i < w->faults_count; i++)
         w->faults[i].skipped = (skip & (1u << i)) != 0;
 }

@@ -20,7 +20,7 @@ static void node_tell_states(struct node *node, uint64_t now)
 
         if (r)
             s = (struct truth_state){now, r->kind, r->version, r->seq, r->content};
-        if (r && r->seq > node->data.seq)
+        if (!last && r && r->seq > node->data.seq)
             node->truth->epochs[node->epoch].records_ahead = true;
         if (!last || last->kind != s.kind || last->version != s.version || last->seq != s.seq)
             truth_add(node->truth, node->epoch, k, s);

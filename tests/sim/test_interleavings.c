@@ -78,6 +78,21 @@ static void a_seq_that_was_given_out_before_hides_no_own_write(void **state)
     harness_close(&rig);
 }
 
+static void a_duplicate_stored_below_a_seq_seen_before_is_not_hidden_by_the_cached_copy(void **state)
+{
+    struct rig rig;
+    (void)state;
+
+    harness_open(&rig);
+    message(&rig, "k", record_of(11, 5, "old"));
+    written(&rig, harness_set(&rig, "k", "own", 6), SCRIPT_DUPLICATE, 6, 3); /* another pod stored the same */
+    get(&rig, "k");
+    assert_null(find(&rig, FX_READ_DONE));
+    harness_identified_as(&rig, harness_ask(&rig), epoch_a, 3);
+    want(&rig, FX_PROPOSE);
+    harness_close(&rig);
+}
+
 /* ---- fetches that are overtaken -------------------------------------------------------------------------------- */
 
 static void a_fetch_overtaken_by_a_message_yields_to_it(void **state)
@@ -464,6 +479,25 @@ static void messages_older_than_a_forgotten_own_write_do_not_hide_it(void **stat
     harness_close(&rig);
 }
 
+static void an_acknowledgement_later_than_a_forgotten_message_brings_nothing_older_back(void **state)
+{
+    struct rig rig;
+    struct core_config config = config_default();
+    (void)state;
+
+    config.max_floors = 1;
+    config.max_entries = 1;
+    rig_open(&rig, &config);
+    make_ready(&rig);
+    uint64_t id = harness_set(&rig, "k", "own", 5);
+    message(&rig, "k", record_of(11, 5, "own"));
+    message(&rig, "k", record_of(12, 6, "newer"));
+    message(&rig, "other", record_of(13, 1, "x")); /* takes the only places */
+    written(&rig, id, SCRIPT_ACCEPTED, 5, 11);
+    harness_no_hit(&rig, "k");
+    harness_close(&rig);
+}
+
 static void no_tick_is_due_in_the_past_while_a_failed_probe_cannot_start(void **state)
 {
     struct rig rig;
@@ -494,6 +528,7 @@ int main(void)
         cmocka_unit_test(an_acknowledgement_older_than_a_message_does_not_bring_the_older_value_back),
         cmocka_unit_test(an_acknowledgement_newer_than_the_messages_still_on_their_way_hides_them),
         cmocka_unit_test(a_seq_that_was_given_out_before_hides_no_own_write),
+        cmocka_unit_test(a_duplicate_stored_below_a_seq_seen_before_is_not_hidden_by_the_cached_copy),
         cmocka_unit_test(a_fetch_overtaken_by_a_message_yields_to_it),
         cmocka_unit_test(a_fetch_overtaken_by_an_invalidation_is_repeated),
         cmocka_unit_test(an_absent_key_overtaken_by_a_message_yields_to_it),
@@ -517,6 +552,7 @@ int main(void)
         cmocka_unit_test(raising_a_floor_removes_the_cached_entry_below_it),
         cmocka_unit_test(a_forgotten_floor_brings_nothing_older_back),
         cmocka_unit_test(messages_older_than_a_forgotten_own_write_do_not_hide_it),
+        cmocka_unit_test(an_acknowledgement_later_than_a_forgotten_message_brings_nothing_older_back),
         cmocka_unit_test(no_tick_is_due_in_the_past_while_a_failed_probe_cannot_start),
     };
 
