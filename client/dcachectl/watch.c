@@ -34,8 +34,9 @@ static void field_text(FILE *out, struct slice event, const char *name, const ch
 void event_render(FILE *out, struct slice event, const char *clock)
 {
     char *kind = text_escape(map_bytes(event, "kind"));
+    bool more = map_has(event, "key") || map_has(event, "seq") || map_bytes(event, "text").len > 0;
 
-    fprintf(out, "%s  %-9s", clock, kind ? kind : "");
+    fprintf(out, "%s  %-*s", clock, more ? 9 : 0, kind ? kind : "");
     free(kind);
     field_text(out, event, "key", "");
     field_number(out, event, "version", "version");

@@ -117,9 +117,9 @@ def test_no_daemon_is_unreachable_at_once(folder):
 def test_backoff_grows_but_a_call_waits_no_longer_than_its_deadline(folder):
     with Client(os.path.join(folder, "none.sock")) as client:
         waits = [elapsed(lambda: client.get("k", timeout_ms=3000))[1] for _ in range(8)]
-        assert max(waits[:3]) < 0.1 and max(waits) > 0.1, waits
+        assert min(waits) < 0.1 < max(waits) < 2, waits
         reading, took = elapsed(lambda: client.get("k", timeout_ms=50))
-        assert reading.result == Result.E_UNREACHABLE and took < 0.3
+        assert reading.result == Result.E_UNREACHABLE and took < 0.5
 
 
 def test_a_stalled_daemon_is_a_timeout_at_the_deadline(fake, client):
@@ -146,10 +146,9 @@ def test_a_write_is_not_sent_before_hello_was_answered(fake, client):
 
 
 def test_a_write_that_was_given_up_is_never_sent(fake, client):
-    hello = []
-    fake.on("hello", lambda request: hello.append(request) or SILENCE)
+    fake.on("hello", lambda request: SILENCE)
     assert client.set("given-up", "v", timeout_ms=100).result == Result.E_TIMEOUT
-    fake.answer(hello[0], fake.do_hello(None))
+    fake.answer(fake.wait("hello"), fake.do_hello(None))
     assert client.set("taken", "v").result == Result.OK
     assert [request.params[0] for request in fake.asked("set")] == [b"taken"]
 

@@ -94,6 +94,16 @@ def test_a_slow_hello_does_not_make_every_answer_too_old(fake):
         assert len(fake.asked("hello")) >= 2
 
 
+def test_a_clock_learned_from_a_slow_hello_is_asked_for_again(fake, client):
+    def slow(request):
+        threading.Timer(0.15, lambda: fake.answer(request, fake.do_hello(request))).start()
+        return SILENCE
+    fake.on("hello", [slow, fake.do_hello])
+    assert client.ping() == Result.OK and client.set("k", "v").result == Result.OK
+    assert client.ping() == Result.OK
+    assert len(fake.asked("hello")) >= 2 and fake.accepted == 1
+
+
 def test_min_version_and_strong_reach_the_daemon(fake, client):
     client.get("k", strong=True, min_version=7, epoch=EPOCH, max_stale_ms=5)
     options = fake.asked("get")[0].params[1]
