@@ -126,7 +126,10 @@ static int feed_line(struct resp_reader *resp, struct slice bytes, size_t *used)
 
         if (++resp->line_len > RESP_LINE_MAX)
             return malformed(resp, "line is too long");
-        if (c == '\n' && resp->carriage) {
+        /* Redis never writes a lone \r or \n there. The reader of hiredis 0.14 takes them, later ones do not. */
+        if (resp->carriage != (c == '\n'))
+            return malformed(resp, "line break within a line");
+        if (c == '\n') {
             int r = let_through(resp, bytes.data + start, *used - start);
 
             value_done(resp);

@@ -1,4 +1,5 @@
-/* RESP in pieces against RESP as a whole. The first byte is the size of the pieces. */
+/* RESP in pieces against RESP as a whole; what the scan lets through, the reader takes. The first byte is the size
+   of the pieces. */
 #include <stdlib.h>
 
 #include "daemon/redis/resp.h"
@@ -16,7 +17,11 @@ static int feed(struct slice bytes, size_t piece, unsigned *ret_replies)
         abort();
     for (size_t at = 0; at < bytes.len && r == RESP_OK; at += piece) {
         r = resp_feed(&resp, slice_of(bytes.data + at, piece < bytes.len - at ? piece : bytes.len - at));
-        while (resp_next(&resp, &reply) == RESP_OK && reply) {
+        for (;;) {
+            if (resp_next(&resp, &reply) != RESP_OK)
+                abort();
+            if (!reply)
+                break;
             (*ret_replies)++;
             freeReplyObject(reply);
         }
