@@ -18,13 +18,12 @@
 
 #include "tests/sim/pod.h"
 
-
 #define CONVERGE_NS (2 * NS_PER_S)
-#define HIT_NS (100 * NS_PER_MS)
+#define HIT_NS      (100 * NS_PER_MS)
 #define ROUND_TRIPS 12 /* connecting, INFO, SUBSCRIBE, heartbeat, fetch: what healing takes on the wire */
-#define LATE_NS (10 * NS_PER_MS)
+#define LATE_NS     (10 * NS_PER_MS)
 
-/* ---- what was promised by then --------------------------------------------------------------------------------------- */
+/* ---- what was promised by then ------------------------------------------------------------------------------ */
 
 /* The newest entry of this epoch that is older than `before`; NULL: none. */
 static const struct seen *seen_find(const struct pod *pod, int key, int epoch, uint64_t before)
@@ -38,8 +37,8 @@ static const struct seen *seen_find(const struct pod *pod, int key, int epoch, u
     return NULL;
 }
 
-static void seen_add(struct world *w, struct pod *pod, int key, int epoch, int read_position, int own_position,
-                     bool own_is_delete)
+void check_seen(struct world *w, struct pod *pod, int key, int epoch, int read_position, int own_position,
+                bool own_is_delete)
 {
     const struct seen *last = seen_find(pod, key, epoch, NEVER);
     struct seen s = {.at = w->now, .epoch = epoch, .read_position = -1, .own_position = -1};
@@ -75,7 +74,7 @@ void check_message(struct world *w, int pod, const struct published *m)
     p->told_at[m->key] = w->now;
 }
 
-/* ---- the answer of the core -------------------------------------------------------------------------------------------- */
+/* ---- the answer of the core --------------------------------------------------------------------------------- */
 
 static void check_in_time(struct world *w, const struct op *op)
 {
@@ -108,10 +107,11 @@ static void check_lease(struct world *w, const struct op *op)
     bool proven = op->outcome == READ_FRESH || op->outcome == READ_ABSENT;
 
     if (proven && (op->as_of > w->now || w->now - op->as_of > w->bound_ns))
-        world_violate(w, "BOUND", op->pod, op->key, "op %d: the core answers with a proof of %.6f", (int)(op - w->ops),
-                      (double)op->as_of / 1e9);
+        world_violate(w, "BOUND", op->pod, op->key, "op %d: the core answers with a proof of %.6f",
+                      (int)(op - w->ops), (double)op->as_of / 1e9);
     if (proven && op->strong && op->as_of < op->arrived_at)
-        world_violate(w, "STRONG", op->pod, op->key, "op %d: the proof is older than the read", (int)(op - w->ops));
+        world_violate(w, "STRONG", op->pod, op->key, "op %d: the proof is older than the read",
+                      (int)(op - w->ops));
 }
 
 void check_answer(struct world *w, int number)
@@ -131,7 +131,7 @@ void check_answer(struct world *w, int number)
     check_lease(w, op);
 }
 
-/* ---- reads ----------------------------------------------------------------------------------------------------------------- */
+/* ---- reads -------------------------------------------------------------------------------------------------- */
 
 static int read_position(struct world *w, const struct op *op)
 {
@@ -176,10 +176,11 @@ static void require(struct world *w, const struct op *op, const char *promise, i
     if (w->truth.epochs[op->epoch].records_ahead && got->seq > want->seq)
         return; /* seq was set back and the store cleared before a pod noticed: over with the next heartbeat */
     world_violate(w, promise, op->pod, op->key,
-                  "op %d read %s version %" PRIu64 " seq %" PRIu64 ", had to see %s version %" PRIu64 " seq %" PRIu64
-                  " of %.6f",
+                  "op %d read %s version %" PRIu64 " seq %" PRIu64 ", had to see %s version %" PRIu64
+                  " seq %" PRIu64 " of %.6f",
                   (int)(op - w->ops), got->kind == TRUTH_VALUE ? "value" : "absent", got->version, got->seq,
-                  want->kind == TRUTH_VALUE ? "value" : "absent", want->version, want->seq, (double)want->at / 1e9);
+                  want->kind == TRUTH_VALUE ? "value" : "absent", want->version, want->seq,
+                  (double)want->at / 1e9);
 }
 
 static void check_floor(struct world *w, const struct op *op, int position)
@@ -240,7 +241,8 @@ static void check_local(struct world *w, const struct op *op)
     if (w->pods[op->pod].config.may_write || op->strong || op->min_version)
         world_violate(w, "NOGARB", op->pod, op->key, "op %d: a local value where none may be", (int)(op - w->ops));
     else if (!was_set_here(w, op))
-        world_violate(w, "NOGARB", op->pod, op->key, "op %d: a local value that is not this pod's", (int)(op - w->ops));
+        world_violate(w, "NOGARB", op->pod, op->key, "op %d: a local value that is not this pod's",
+                      (int)(op - w->ops));
 }
 
 static void check_wishes(struct world *w, const struct op *op)
@@ -341,8 +343,9 @@ bool check_read_return(struct world *w, int number)
     if (position < 0 && read_from_next_epoch(w, op))
         return true;
     if (position < 0) {
-        world_violate(w, "LOSSVIS", op->pod, op->key, "op %d: version %" PRIu64 " content %d never was in this epoch",
-                      number, op->got_version, op->content);
+        world_violate(w, "LOSSVIS", op->pod, op->key,
+                      "op %d: version %" PRIu64 " content %d never was in this epoch", number, op->got_version,
+                      op->content);
         return true;
     }
     if (of_former_master(w, op)) {
@@ -355,97 +358,11 @@ bool check_read_return(struct world *w, int number)
     check_wishes(w, op);
     /* Nothing stored and no tombstone: the history had ended, and this read binds no later one. */
     if (op->content >= 0 || op->got_version)
-        seen_add(w, p, op->key, op->epoch, position, -1, false);
+        check_seen(w, p, op->key, op->epoch, position, -1, false);
     return true;
 }
 
-/* ---- writes ------------------------------------------------------------------------------------------------------------------- */
-
-void check_commit(struct world *w, int number, const struct published *m)
-{
-    struct op *op;
-
-    if (m->kind == MESSAGE_RECORD && m->truth_epoch < 0)
-        world_violate(w, "LOSSVIS", -1, m->key, "a write was committed where no epoch stands");
-    if (w->nodes[0].foreign_commits || w->nodes[1].foreign_commits)
-        world_violate(w, "LOSSVIS", -1, m->key, "a write was committed under the epoch of another process");
-    if (number < 0 || m->kind != MESSAGE_RECORD)
-        return;
-    op = &w->ops[number];
-    op->commits++;
-    op->commit_epoch = m->truth_epoch;
-    op->commit_position = m->position;
-    op->commit_at = w->now;
-    if (op->commits > 1)
-        world_violate(w, "INDET", op->pod, op->key, "op %d was committed twice", number);
-    if (op->state == OP_RETURNED && !w->clock_jumped)
-        world_violate(w, "INDET", op->pod, op->key, "op %d was committed after its answer", number);
-    for (int i = op->first; i < number; i++) {
-        const struct op *o = &w->ops[i];
-        bool between = false;
-
-        if (o->first != op->first || !o->commits || o->commit_epoch != op->commit_epoch)
-            continue;
-        /* Where nothing was stored in between (expiry, eviction), the key began anew. */
-        for (int p = o->commit_position; p <= op->commit_position; p++)
-            between |= truth_at(&w->truth, o->commit_epoch, o->key, p)->kind == TRUTH_NONE;
-        if (!between)
-            world_violate(w, "INDET", op->pod, op->key, "ops %d and %d committed the same write twice", i, number);
-    }
-}
-
-/* The position of what the pod says is stored; -1: not in this epoch. */
-static int written_position(const struct world *w, const struct op *op, int epoch)
-{
-    if (op->kind == CALL_DELETE)
-        return truth_find_tombstone(&w->truth, epoch, op->key, op->got_version);
-    return truth_find_value(&w->truth, epoch, op->key, op->got_version, op->content);
-}
-
-static void check_acknowledged(struct world *w, const struct op *op)
-{
-    int number = (int)(op - w->ops), position = -1;
-
-    for (int e = w->truth.count - 1; e >= 0 && position < 0; e--) {
-        if (!epoch_equal(&w->truth.epochs[e].id, &op->epoch_text))
-            continue;
-        position = written_position(w, op, e);
-        if (position < 0)
-            continue;
-        truth_acknowledge(&w->truth, e, op->key, w->now, position);
-        seen_add(w, &w->pods[op->pod], op->key, e, -1, position, op->kind == CALL_DELETE);
-    }
-    if (position < 0)
-        world_violate(w, "INDET", op->pod, op->key, "op %d is acknowledged and was not committed in epoch %.6s", number,
-                      op->epoch_text.text);
-    else if (op->written == WRITE_ACCEPTED && op->commits != 1)
-        world_violate(w, "INDET", op->pod, op->key, "op %d is accepted, but not by its own commit", number);
-    else if (op->version && op->got_version != op->version)
-        world_violate(w, "UNIQ", op->pod, op->key, "op %d asked for version %" PRIu64 " and got %" PRIu64, number,
-                      op->version, op->got_version);
-}
-
-void check_write_return(struct world *w, int number)
-{
-    const struct op *op = &w->ops[number];
-
-    if (op->written == WRITE_INDETERMINATE || op->kind == CALL_CLEAR)
-        return;
-    if (!w->pods[op->pod].config.may_write && !op->commits)
-        return; /* a local set is judged by this pod alone */
-    if (op->written == WRITE_ACCEPTED || op->written == WRITE_DUPLICATE) {
-        check_acknowledged(w, op);
-        return;
-    }
-    if (op->commits)
-        world_violate(w, "INDET", op->pod, op->key, "op %d was committed, but the answer is %d", number, op->written);
-    if (!w->faults_count && op->written != WRITE_STALE && op->written != WRITE_CONFLICT &&
-        op->reason != REASON_READER)
-        world_violate(w, "AVAIL", op->pod, op->key, "op %d: outcome %d reason %d without any fault", number,
-                      op->written, op->reason);
-}
-
-/* ---- whole pods ------------------------------------------------------------------------------------------------------------------ */
+/* ---- whole pods --------------------------------------------------------------------------------------------- */
 
 void check_ready(struct world *w, int unused, int also)
 {

@@ -17,7 +17,11 @@ void check_write_return(struct world *w, int op);
 /* A write was executed in the store. */
 void check_commit(struct world *w, int op, const struct published *message);
 void check_ready(struct world *w, int unused, int also); /* after start-up */
-void check_pod_counters(struct world *w, int pod);        /* before a core goes */
+void check_pod_counters(struct world *w, int pod);       /* before a core goes */
 void check_end(struct world *w);
+
+/* From now on this pod has seen these positions of the key; -1: none. */
+void check_seen(struct world *w, struct pod *pod, int key, int epoch, int read_position, int own_position,
+                bool own_is_delete);
 
 #endif

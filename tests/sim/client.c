@@ -67,7 +67,7 @@ static int client_new_op(struct world *w, enum op_kind kind, int pod, int key)
     return w->ops_count++;
 }
 
-/* ---- asking --------------------------------------------------------------------------------------------------- */
+/* ---- asking ------------------------------------------------------------------------------------------------- */
 
 static void client_arrive(struct world *w, int op, int unused)
 {
@@ -89,8 +89,8 @@ static void client_ask(struct world *w, int number, uint64_t patience)
         w->statistics->writes++;
     world_log(w, op->pod, op->key, "op %d asks: %s%s%s version %llu content %d first %d", number,
               (const char *[]){"get", "set", "delete", "clear", "inspect"}[op->kind], op->strong ? " strong" : "",
-              op->retry ? " retry" : "", (unsigned long long)(op->kind == CALL_GET ? op->min_version : op->version),
-              op->content, op->first);
+              op->retry ? " retry" : "",
+              (unsigned long long)(op->kind == CALL_GET ? op->min_version : op->version), op->content, op->first);
     world_at(w, w->now + rng_between(&w->client_rng, 10000, 100000), client_arrive, number, 0);
 }
 
@@ -211,7 +211,7 @@ void client_start(struct world *w)
     world_at(w, w->work_at + 1, client_next, 0, 0);
 }
 
-/* ---- after healing ------------------------------------------------------------------------------------------------ */
+/* ---- after healing ------------------------------------------------------------------------------------------ */
 
 /* A key whose value will stay, so that it can be a hit; -1 if there is none. */
 static int client_lasting_key(struct world *w)
@@ -257,7 +257,7 @@ void client_converge(struct world *w, int unused, int also)
     }
 }
 
-/* ---- answers -------------------------------------------------------------------------------------------------------- */
+/* ---- answers ------------------------------------------------------------------------------------------------ */
 
 static void client_retry(struct world *w, int before, int pod)
 {
@@ -337,8 +337,8 @@ void client_return(struct world *w, int number, int unused)
         return;
     }
     op->state = OP_RETURNED;
-    world_log(w, op->pod, op->key, "op %d returns: outcome %d reason %d version %llu content %d as_of %.6f", number,
-              op->kind == CALL_GET ? (int)op->outcome : (int)op->written, op->reason,
+    world_log(w, op->pod, op->key, "op %d returns: outcome %d reason %d version %llu content %d as_of %.6f",
+              number, op->kind == CALL_GET ? (int)op->outcome : (int)op->written, op->reason,
               (unsigned long long)op->got_version, op->content, (double)op->as_of / 1e9);
     world_mix(w, op->got_version, (uint64_t)op->outcome << 8 | (uint64_t)op->written);
     if (op->kind == CALL_GET) {

@@ -5,7 +5,7 @@
 #include "tests/sim/world.h"
 
 void client_start(struct world *w);
-void client_probe(struct world *w, int pod, int unused);    /* after healing: a read now and then, until a hit */
+void client_probe(struct world *w, int pod, int unused);     /* after healing: a read now and then, until a hit */
 void client_converge(struct world *w, int unused, int also); /* at the end: every key in every pod */
 void client_return(struct world *w, int op, int unused);     /* the answer is at the client */
 void client_lost(struct world *w, int op);                   /* the daemon died */

@@ -97,7 +97,7 @@ const char *fault_text(const struct fault *f, char *text, size_t size)
     return text;
 }
 
-/* ---- faults of the links and the daemons --------------------------------------------------------------------------- */
+/* ---- faults of the links and the daemons -------------------------------------------------------------------- */
 
 static void fault_link(struct world *w, struct fault *f, int step)
 {
@@ -136,7 +136,7 @@ static void fault_daemon(struct world *w, struct fault *f, bool begin)
         pod_start(w, f->pod, 0);
 }
 
-/* ---- faults on the channel --------------------------------------------------------------------------------------------- */
+/* ---- faults on the channel ---------------------------------------------------------------------------------- */
 
 static void fault_replay(struct world *w, struct fault *f)
 {
@@ -190,7 +190,7 @@ static void fault_again(struct world *w, int fault, int unused)
     world_at(w, w->now + rng_between(&w->fault_rng, NS_PER_MS, w->bound_ns / 2), fault_again, fault, 0);
 }
 
-/* ---- faults of the servers ---------------------------------------------------------------------------------------------- */
+/* ---- faults of the servers ---------------------------------------------------------------------------------- */
 
 static void fault_point_pods_at(struct world *w, int node, unsigned except)
 {
@@ -348,7 +348,8 @@ static void fault_server(struct world *w, struct fault *f)
         node->refuses_reads = true;
         break;
     default: /* clock_jump: up to 2 D in either direction */
-        node->clock_us += (int64_t)(f->amount % (4 * w->bound_ns / NS_PER_US)) - (int64_t)(2 * w->bound_ns / NS_PER_US);
+        node->clock_us +=
+            (int64_t)(f->amount % (4 * w->bound_ns / NS_PER_US)) - (int64_t)(2 * w->bound_ns / NS_PER_US);
         w->clock_jumped = true;
         w->statistics->fired[f->kind]++;
         break;
@@ -365,7 +366,7 @@ static void fault_server_end(struct world *w, const struct fault *f)
     net_kick(w);
 }
 
-/* ---- begin and end ----------------------------------------------------------------------------------------------------------- */
+/* ---- begin and end ------------------------------------------------------------------------------------------ */
 
 static void fault_begin(struct world *w, int fault, int unused)
 {

@@ -87,7 +87,8 @@ void harness_message_of(struct rig *rig, const char *epoch, const char *key, str
 
 void harness_cleared(struct rig *rig, const char *new_epoch)
 {
-    struct core_event event = {.type = EV_MESSAGE, .message = {.kind = MESSAGE_CLEAR, .record = {.seq = rig->seq}}};
+    struct core_event event = {.type = EV_MESSAGE,
+                               .message = {.kind = MESSAGE_CLEAR, .record = {.seq = rig->seq}}};
 
     snprintf(event.message.epoch.text, sizeof(event.message.epoch.text), "%s", new_epoch);
     step(rig, &event);

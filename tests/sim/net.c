@@ -304,7 +304,7 @@ void net_cut_damaged(struct world *w, int pod)
     }
 }
 
-/* ---- the answer deadline of the shell ------------------------------------------------------------------- */
+/* ---- the answer deadline of the shell ----------------------------------------------------------------------- */
 
 static void net_deadline(struct world *w, int conn, int unused)
 {

@@ -16,7 +16,7 @@ void net_cut(struct world *w, int conn);
 void net_cut_pod(struct world *w, int pod, unsigned links);
 void net_cut_node(struct world *w, int node); /* the process died: nothing more is executed */
 void net_cut_damaged(struct world *w, int pod);
-void net_kick(struct world *w); /* something may move again */
+void net_kick(struct world *w);           /* something may move again */
 void net_hurry(struct world *w, int pod); /* its links are no longer slow: what is on the way arrives soon */
 void net_deinit(struct world *w);
 

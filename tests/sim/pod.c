@@ -12,7 +12,7 @@
 #include "tests/sim/client.h"
 #include "tests/sim/net.h"
 
-#define BACKOFF_NS (2 * NS_PER_MS)
+#define BACKOFF_NS     (2 * NS_PER_MS)
 #define LIVELOCK_TICKS 1000
 
 static void pod_carry_out(struct world *w, int pod, const struct core_effect *fx);
@@ -31,7 +31,7 @@ void pod_step(struct world *w, int pod, struct core_event *event)
     pod_arm_tick(w, pod);
 }
 
-/* ---- time ------------------------------------------------------------------------------------------------ */
+/* ---- time --------------------------------------------------------------------------------------------------- */
 
 static void pod_tick(struct world *w, int pod, int incarnation)
 {
@@ -135,7 +135,7 @@ static void pod_reset_link(struct world *w, int pod, int link, const char *why)
         world_at(w, w->now, pod_tell_down, pod, p->incarnation << 1 | link);
 }
 
-/* ---- effects -------------------------------------------------------------------------------------------------- */
+/* ---- effects ------------------------------------------------------------------------------------------------ */
 
 static struct epoch pod_draw_epoch(struct world *w)
 {
@@ -325,8 +325,9 @@ static void pod_propose(struct world *w, int pod, const struct core_effect *fx)
 
 static void pod_note(struct world *w, int pod, const struct core_effect *fx)
 {
-    static const char *const names[] = {"update", "delete", "local", "STALE DATA REJECTED", "hook", "gap", "epoch",
-                                        "ready", "not ready", "bad message", "bad record", "writes"};
+    static const char *const names[] = {"update",    "delete",      "local",      "STALE DATA REJECTED",
+                                        "hook",      "gap",         "epoch",      "ready",
+                                        "not ready", "bad message", "bad record", "writes"};
 
     world_log(w, pod, -1, "note: %s %s seq %llu (had %llu)", names[fx->note.kind],
               fx->note.text ? fx->note.text : "", (unsigned long long)fx->note.seq,

@@ -9,7 +9,7 @@
 
 static const char *const sources[SIM_PODS] = {"pod-0", "pod-1", "pod-2", "pod-3"};
 
-/* ---- packets -------------------------------------------------------------------------------------------------- */
+/* ---- packets ------------------------------------------------------------------------------------------------ */
 
 static struct slice pod_value(const struct world *w, int content)
 {
@@ -23,15 +23,16 @@ static struct message pod_message(const struct world *w, const struct published 
         .epoch = m->epoch,
         .key = m->key < 0 ? slice_of(NULL, 0) : slice_text(w->keys[m->key]),
         .ttl_ms = m->ttl_ms,
-        .record = {
-            .kind = m->record_kind,
-            .version = m->version,
-            .seq = m->seq,
-            .timestamp_ns = m->timestamp_ns,
-            .expiry_ms = m->expiry_ms,
-            .source = m->kind == MESSAGE_RECORD ? slice_text(sources[m->source]) : slice_of(NULL, 0),
-            .value = m->record_kind == RECORD_VALUE ? pod_value(w, m->content) : slice_of(NULL, 0),
-        },
+        .record =
+            {
+                .kind = m->record_kind,
+                .version = m->version,
+                .seq = m->seq,
+                .timestamp_ns = m->timestamp_ns,
+                .expiry_ms = m->expiry_ms,
+                .source = m->kind == MESSAGE_RECORD ? slice_text(sources[m->source]) : slice_of(NULL, 0),
+                .value = m->record_kind == RECORD_VALUE ? pod_value(w, m->content) : slice_of(NULL, 0),
+            },
     };
 
     memcpy(message.record.write_id, m->write_id, WRITE_ID_BYTES);
@@ -145,7 +146,8 @@ void pod_receive(struct world *w, int conn, struct packet *p)
                   (unsigned long long)p->record.seq, (unsigned long long)p->meta.seq);
     if (p->kind == PACKET_MESSAGE)
         world_log(w, c->pod, p->message.key, "message seq %llu version %llu epoch %.6s",
-                  (unsigned long long)p->message.seq, (unsigned long long)p->message.version, p->message.epoch.text);
+                  (unsigned long long)p->message.seq, (unsigned long long)p->message.version,
+                  p->message.epoch.text);
     if (p->kind == PACKET_IDENTITY)
         world_log(w, c->pod, -1, "identity status %d meta %d %.6s seq %llu master %d", p->answer.status,
                   p->meta.state, p->meta.epoch.text, (unsigned long long)p->meta.seq, p->master);
@@ -154,7 +156,7 @@ void pod_receive(struct world *w, int conn, struct packet *p)
     pod_step(w, c->pod, &event);
 }
 
-/* ---- calls ------------------------------------------------------------------------------------------------------ */
+/* ---- calls -------------------------------------------------------------------------------------------------- */
 
 static void pod_hold(struct world *w, int pod, int op)
 {
@@ -171,7 +173,9 @@ static void pod_call_write(struct world *w, int number, struct core_event *event
     event->type = EV_WRITE;
     event->write = (struct write_request){
         .token = (uint64_t)number + 1,
-        .op = op->kind == CALL_SET ? OP_SET : op->kind == CALL_DELETE ? OP_DELETE : OP_CLEAR,
+        .op = op->kind == CALL_SET      ? OP_SET
+              : op->kind == CALL_DELETE ? OP_DELETE
+                                        : OP_CLEAR,
         .key = op->kind == CALL_CLEAR ? slice_of(NULL, 0) : slice_text(w->keys[op->key]),
         .value = op->kind == CALL_SET ? client_bytes(w, op->content) : slice_of(NULL, 0),
         .version = op->version,
@@ -241,7 +245,7 @@ bool pod_ready(struct world *w, int pod)
     return status.ready;
 }
 
-/* ---- the process -------------------------------------------------------------------------------------------------- */
+/* ---- the process -------------------------------------------------------------------------------------------- */
 
 /* Rejects some payloads and replaces others, by their number. */
 static enum hook_verdict pod_hook(void *ctx, struct slice key, struct slice value, uint64_t version,

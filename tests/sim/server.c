@@ -48,8 +48,10 @@ static void server_write(struct world *w, struct conn *conn, struct node *node, 
 
     if (node->refuses_writes)
         w->statistics->fired[FAULT_refuse_writes]++;
-    world_log(w, conn->pod, p->write.key, "executed write op=%d version=%llu -> status %d result %d version %llu "
-              "seq %llu", p->op, (unsigned long long)p->write.version, p->answer.status, p->answer.result,
+    world_log(w, conn->pod, p->write.key,
+              "executed write op=%d version=%llu -> status %d result %d version %llu "
+              "seq %llu",
+              p->op, (unsigned long long)p->write.version, p->answer.status, p->answer.result,
               (unsigned long long)p->answer.version, (unsigned long long)p->answer.seq);
     if (failing != node->failing_scripts)
         w->statistics->fired[FAULT_half_script]++;

@@ -16,9 +16,9 @@
 #include "tests/sim/fault.h"
 #include "tests/sim/world.h"
 
-#define JOBS_MAX 64
-#define ENOUGH_SEEDS 2000     /* from so many on every kind of fault has to have fired */
-#define VIOLATIONS_PRINTED 5 /* by each job */
+#define JOBS_MAX           64
+#define ENOUGH_SEEDS       2000 /* from so many on every kind of fault has to have fired */
+#define VIOLATIONS_PRINTED 5    /* by each job */
 
 struct options {
     uint64_t from, count;
@@ -69,8 +69,8 @@ static void report(uint64_t seed, const struct violation *first, int faults)
     w.log_pod = first->pod;
     w.log_key = first->key;
     world_run(&w);
-    printf("---- seed %" PRIu64 ": %s broken at %.6f\n     %s\n", seed, first->promise, (double)w.violation.at / 1e9,
-           w.violation.text);
+    printf("---- seed %" PRIu64 ": %s broken at %.6f\n     %s\n", seed, first->promise,
+           (double)w.violation.at / 1e9, w.violation.text);
     printf("     D %" PRIu64 " ms, %d pods, %d keys; the pod: entries %zu, floors %zu; faults that matter:\n",
            w.bound_ns / NS_PER_MS, w.pods_count, w.keys_count, w.pods[pod].config.max_entries,
            w.pods[pod].config.max_floors);
@@ -151,8 +151,9 @@ static int summarize(const struct options *options, const struct statistics *job
     }
     printf("seeds %" PRIu64 ", steps %" PRIu64 ", reads %" PRIu64 ", hits %" PRIu64 " (%.1f %%), refused %" PRIu64
            ", dropped by the library %" PRIu64 ", writes %" PRIu64 ", indeterminate %" PRIu64 "\n",
-           all.seeds, all.steps, all.reads, all.hits, all.reads ? 100.0 * (double)all.hits / (double)all.reads : 0.0,
-           all.refused, all.dropped_late, all.writes, all.indeterminate);
+           all.seeds, all.steps, all.reads, all.hits,
+           all.reads ? 100.0 * (double)all.hits / (double)all.reads : 0.0, all.refused, all.dropped_late,
+           all.writes, all.indeterminate);
     printf("faults:");
     for (int i = 0; i < FAULT_COUNT; i++) {
         printf(" %s %" PRIu64, fault_names[i], all.fired[i]);

@@ -5,7 +5,7 @@
 #define STORE_BEGIN_US UINT64_C(1700000000000000) /* store time at virtual time 0; any date will do */
 
 /* Persistence and replication are behind by a random number of changes. */
-#define SAVE_PERMILLE 300
+#define SAVE_PERMILLE      300
 #define REPLICATE_PERMILLE 400
 
 /* The truth of the epoch in force learns what is stored now. */
@@ -72,8 +72,8 @@ void node_init(struct node *node, int index, struct truth *truth, uint64_t seed)
 void node_start(struct node *node, uint64_t now, bool master)
 {
     node->process++;
-    snprintf(node->run.text, sizeof(node->run.text), "%016llx%020d%04d",
-             (unsigned long long)rng_next(&node->rng), node->process, node->index);
+    snprintf(node->run.text, sizeof(node->run.text), "%016llx%020d%04d", (unsigned long long)rng_next(&node->rng),
+             node->process, node->index);
     node->alive = true;
     node->master = master;
     node->paused_until = 0;
@@ -270,8 +270,8 @@ static void node_compare(const struct node *node, const struct stored *old, cons
     }
 }
 
-static bool node_clear(struct node *node, uint64_t now, const struct store_write *w, struct store_answer *ret_answer,
-                       struct published *ret_message)
+static bool node_clear(struct node *node, uint64_t now, const struct store_write *w,
+                       struct store_answer *ret_answer, struct published *ret_message)
 {
     node->data.cleared = node->data.seq;
     node->data.epoch = w->new_epoch;
@@ -292,8 +292,8 @@ static bool node_clear(struct node *node, uint64_t now, const struct store_write
     return true;
 }
 
-static void node_commit(struct node *node, uint64_t now, const struct store_write *w, struct store_answer *ret_answer,
-                        struct published *ret_message)
+static void node_commit(struct node *node, uint64_t now, const struct store_write *w,
+                        struct store_answer *ret_answer, struct published *ret_message)
 {
     struct stored *r = &node->data.records[w->key];
     uint64_t us = node_time_us(node, now);
@@ -317,7 +317,9 @@ static void node_commit(struct node *node, uint64_t now, const struct store_writ
         .key = w->key,
         .content = r->content,
         .source = w->source,
-        .record_kind = w->op == OP_DELETE ? RECORD_TOMBSTONE : w->carry_value ? RECORD_VALUE : RECORD_BARE,
+        .record_kind = w->op == OP_DELETE ? RECORD_TOMBSTONE
+                       : w->carry_value   ? RECORD_VALUE
+                                          : RECORD_BARE,
         .version = r->version,
         .seq = r->seq,
         .timestamp_ns = r->timestamp_ns,

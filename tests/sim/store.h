@@ -33,7 +33,7 @@ struct node {
     int index;
     bool alive, master;
     struct run_id run;
-    int process;               /* counts the starts */
+    int process; /* counts the starts */
     struct dataset data;
     struct dataset saved;      /* what a restart with loss finds */
     struct dataset replicated; /* what a replica of this node has */

@@ -16,7 +16,7 @@
 #include "daemon/core/types.h"
 
 #define SIM_KEYS 8 /* keys of the clients, then keys that cores use for themselves */
-#define NEVER UINT64_MAX
+#define NEVER    UINT64_MAX
 
 enum truth_kind { TRUTH_VALUE, TRUTH_TOMBSTONE, TRUTH_NONE };
 

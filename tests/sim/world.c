@@ -23,7 +23,7 @@ void *world_grow(void *array, int count, int *room, size_t size)
     return array;
 }
 
-/* ---- the heap: earliest first, then in the order of asking ----------------------------------------------------- */
+/* ---- the heap: earliest first, then in the order of asking -------------------------------------------------- */
 
 static bool wake_before(const struct wake *a, const struct wake *b)
 {
@@ -69,7 +69,7 @@ static struct wake world_next(struct world *w)
     return first;
 }
 
-/* ---- what is told ------------------------------------------------------------------------------------------------- */
+/* ---- what is told ------------------------------------------------------------------------------------------- */
 
 void world_mix(struct world *w, uint64_t a, uint64_t b)
 {
@@ -119,7 +119,8 @@ int world_key(struct world *w, struct slice key)
             return k;
     }
     if (w->keys_known == SIM_KEYS || key.len >= sizeof(w->keys[0])) {
-        world_violate(w, "NOGARB", -1, -1, "an unknown key is asked for: %.*s", (int)key.len, (const char *)key.data);
+        world_violate(w, "NOGARB", -1, -1, "an unknown key is asked for: %.*s", (int)key.len,
+                      (const char *)key.data);
         return 0;
     }
     if (key.len)
@@ -127,7 +128,7 @@ int world_key(struct world *w, struct slice key)
     return w->keys_known++;
 }
 
-/* ---- phases ---------------------------------------------------------------------------------------------------------- */
+/* ---- phases ------------------------------------------------------------------------------------------------- */
 
 static void world_sweep(struct world *w, int unused, int also)
 {
@@ -192,7 +193,8 @@ static void world_settings(struct world *w)
 
 void world_init(struct world *w, uint64_t seed, uint32_t skip, struct statistics *statistics)
 {
-    *w = (struct world){.seed = seed, .now = WORLD_BEGIN_NS, .statistics = statistics, .log_pod = -1, .log_key = -1};
+    *w = (struct world){
+        .seed = seed, .now = WORLD_BEGIN_NS, .statistics = statistics, .log_pod = -1, .log_key = -1};
     w->net_rng = rng_stream(seed, 1);
     w->client_rng = rng_stream(seed, 2);
     w->pod_rng = rng_stream(seed, 3);

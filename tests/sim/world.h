@@ -5,7 +5,7 @@
  *   store.c   what a server does at one instant        truth.c   what really happened
  *   net.c     connections: order, delay, faults         server.c  requests that arrive, and publishing
  *   pod.c     the shell around a core                   client.c  reads and writes
- *   fault.c   the faults of a seed                      check.c   the promises
+ *   fault.c   the faults of a seed                      check.c, check_writes.c   the promises
  *   world.c   the heap, the log, the phases             sim.c     many seeds
  *
  * Phases: start-up; work (faults and calls) from work_at to heal_at; then no writes and no faults until end_at
@@ -16,52 +16,52 @@
 
 #include "tests/sim/store.h"
 
-#define SIM_PODS 4
+#define SIM_PODS        4
 #define SIM_CLIENT_KEYS 4
-#define NS_PER_S UINT64_C(1000000000)
+#define NS_PER_S        UINT64_C(1000000000)
 
 struct world;
 typedef void (*wake_fn)(struct world *w, int a, int b);
 
-/* ---- faults --------------------------------------------------------------------------------------------- */
+/* ---- faults ------------------------------------------------------------------------------------------------- */
 
 /* X(name): each has its begin and its end in fault.c. */
-#define FAULTS(X)                                                                                  \
-    X(slow)          /* a link is slow and jitters, up to 2 D */                                   \
-    X(stall)         /* nothing moves, both ways, no error */                                      \
-    X(deaf)          /* half open: what Redis sends is swallowed */                                \
-    X(mute)          /* half open: what the pod sends is swallowed */                              \
-    X(cut)           /* the connection breaks, with what was on the way */                         \
-    X(drop)          /* single messages are lost */                                                \
-    X(repeat)        /* single messages are delivered twice */                                     \
-    X(replay)        /* captured messages are published again, in any order */                     \
-    X(garbage)       /* unreadable messages and messages of unknown epochs */                      \
-    X(split_links)   /* new connections of one kind end on the other server */                     \
-    X(pod_stop)      /* SIGSTOP of a daemon */                                                     \
-    X(pod_restart)   /* kill -9 of a daemon */                                                     \
-    X(server_kill)   /* Redis dies and comes back with everything */                               \
-    X(server_loss)   /* Redis dies and comes back with something older */                          \
-    X(server_pause)  /* Redis executes nothing for a while */                                      \
-    X(flush)         /* FLUSHALL */                                                                \
-    X(del_meta)      /* meta is deleted */                                                         \
-    X(del_field)     /* one field of meta is deleted */                                            \
-    X(bad_meta)      /* meta is made unreadable */                                                 \
-    X(lower_seq)     /* seq is set far back */                                                     \
+#define FAULTS(X)                                                                                   \
+    X(slow)          /* a link is slow and jitters, up to 2 D */                                    \
+    X(stall)         /* nothing moves, both ways, no error */                                       \
+    X(deaf)          /* half open: what Redis sends is swallowed */                                 \
+    X(mute)          /* half open: what the pod sends is swallowed */                               \
+    X(cut)           /* the connection breaks, with what was on the way */                          \
+    X(drop)          /* single messages are lost */                                                 \
+    X(repeat)        /* single messages are delivered twice */                                      \
+    X(replay)        /* captured messages are published again, in any order */                      \
+    X(garbage)       /* unreadable messages and messages of unknown epochs */                       \
+    X(split_links)   /* new connections of one kind end on the other server */                      \
+    X(pod_stop)      /* SIGSTOP of a daemon */                                                      \
+    X(pod_restart)   /* kill -9 of a daemon */                                                      \
+    X(server_kill)   /* Redis dies and comes back with everything */                                \
+    X(server_loss)   /* Redis dies and comes back with something older */                           \
+    X(server_pause)  /* Redis executes nothing for a while */                                       \
+    X(flush)         /* FLUSHALL */                                                                 \
+    X(del_meta)      /* meta is deleted */                                                          \
+    X(del_field)     /* one field of meta is deleted */                                             \
+    X(bad_meta)      /* meta is made unreadable */                                                  \
+    X(lower_seq)     /* seq is set far back */                                                      \
     X(failover)      /* a lagging replica becomes master, the old one its replica; no link drops */ \
-    X(split_brain)   /* the same, but the old master stays one and keeps some pods */              \
-    X(role_flap)     /* master to replica and back, no link drops */                               \
-    X(evict)         /* records disappear */                                                       \
-    X(corrupt)       /* records become unreadable */                                               \
-    X(half_script)   /* scripts fail after storing, before publishing */                           \
-    X(refuse_writes) /* errors known to come before execution */                                   \
-    X(refuse_reads)  /* errors to fetches and heartbeats */                                        \
+    X(split_brain)   /* the same, but the old master stays one and keeps some pods */               \
+    X(role_flap)     /* master to replica and back, no link drops */                                \
+    X(evict)         /* records disappear */                                                        \
+    X(corrupt)       /* records become unreadable */                                                \
+    X(half_script)   /* scripts fail after storing, before publishing */                            \
+    X(refuse_writes) /* errors known to come before execution */                                    \
+    X(refuse_reads)  /* errors to fetches and heartbeats */                                         \
     X(clock_jump)    /* the store's clock jumps */
 
 enum fault_kind {
 #define X(name) FAULT_##name,
     FAULTS(X)
 #undef X
-    FAULT_COUNT
+        FAULT_COUNT
 };
 
 extern const char *const fault_names[FAULT_COUNT];
@@ -72,13 +72,13 @@ struct fault {
     int pod;        /* which pod it concerns; faults of the server ignore it */
     unsigned links; /* bit 1: data, bit 2: subscription */
     uint64_t amount;
-    int node;       /* server it was applied to */
-    bool skipped;   /* left out, to see whether it matters */
+    int node;     /* server it was applied to */
+    bool skipped; /* left out, to see whether it matters */
 };
 
 #define SIM_FAULTS 16
 
-/* ---- connections ------------------------------------------------------------------------------------------ */
+/* ---- connections -------------------------------------------------------------------------------------------- */
 
 enum direction { TO_SERVER, TO_POD };
 
@@ -124,12 +124,12 @@ struct pipe {
 
 struct conn {
     int pod, link, node, process, incarnation;
-    bool open;         /* at the pod */
-    bool served;       /* at the server */
+    bool open;   /* at the pod */
+    bool served; /* at the server */
     bool subscribed;
-    bool damaged;      /* something was swallowed: no use any more */
-    bool broken;       /* what is sent from now on goes nowhere */
-    bool up;           /* EV_LINK_UP was given */
+    bool damaged; /* something was swallowed: no use any more */
+    bool broken;  /* what is sent from now on goes nowhere */
+    bool up;      /* EV_LINK_UP was given */
     bool deadline_set;
     uint64_t *sent_at; /* of unanswered requests, oldest first */
     int sent_first, sent_count, sent_room;
@@ -159,7 +159,7 @@ struct pod {
     struct seen *seen[SIM_KEYS];
     int seen_count[SIM_KEYS], seen_room[SIM_KEYS];
     uint64_t counted_reads, counted_refused, counted_errors;
-    uint64_t hit_at;           /* first hit after healing; NEVER */
+    uint64_t hit_at; /* first hit after healing; NEVER */
     uint64_t hits_known;
     uint64_t started_at;
 };
@@ -171,7 +171,7 @@ struct seen {
     bool own_is_delete;
 };
 
-/* ---- calls --------------------------------------------------------------------------------------------------- */
+/* ---- calls -------------------------------------------------------------------------------------------------- */
 
 enum op_kind { CALL_GET, CALL_SET, CALL_DELETE, CALL_CLEAR, CALL_LOOK };
 enum op_state { OP_ASKED, OP_IN_CORE, OP_ANSWERED, OP_RETURNED, OP_LOST };
@@ -197,11 +197,11 @@ struct op {
     /* writes */
     uint64_t version, ttl_ms; /* version: asked for, then answered in `got_version` */
     bool carry_value, retry;
-    int first;                /* number of the first attempt */
+    int first; /* number of the first attempt */
     uint8_t write_id[WRITE_ID_BYTES];
     enum write_outcome written;
     uint64_t got_version, got_seq;
-    int commits;              /* of this attempt */
+    int commits; /* of this attempt */
     int commit_epoch, commit_position;
     uint64_t commit_at;
 };
@@ -292,9 +292,9 @@ void world_mix(struct world *w, uint64_t a, uint64_t b); /* into the hash of the
 void world_violate(struct world *w, const char *promise, int pod, int key, const char *format, ...)
     __attribute__((format(printf, 5, 6)));
 void world_print(struct world *w, int pod, int key, const char *format, ...) __attribute__((format(printf, 4, 5)));
-#define world_log(w, ...)                 \
-    do {                                  \
-        if ((w)->logging)                 \
+#define world_log(w, ...)                  \
+    do {                                   \
+        if ((w)->logging)                  \
             world_print((w), __VA_ARGS__); \
     } while (0)
 
