@@ -37,12 +37,12 @@ class Pod:
         assert status == 0, f"{self.name} ended with {status}: {log[-2000:]}"
 
     def wait_ready(self):
-        self.daemon.wait_until(lambda: self.daemon._answers(True), timeout=10)
+        self.daemon.wait_until(lambda: self.daemon._answers(True), timeout=20)
         self.client = self.connect()
 
     def connect(self):
         """Another application of this pod, with a connection of its own."""
-        return self._stack.enter_context(contextlib.closing(dcache.Cache(self.daemon.socket)))
+        return self._stack.enter_context(contextlib.closing(dcache.Cache(self.daemon.socket, timeout_ms=5000)))
 
     def get(self, key, **options):
         return self.client.get(key, **options)
