@@ -323,9 +323,13 @@ static void acknowledge(struct core *core, struct pending_write *pending, const 
         pending->generation < core->epoch_first_generation)
         return;
     if (seq_went_back(core, pending, event)) {
-        /* The epoch has ended, and meta will say so. Until then the cached copy must not hide what is acknowledged
-         * here. */
-        apply_hint(core, write->key, UINT64_MAX);
+        /*
+         * The epoch has ended, which meta will say: it is below `highest`. Nothing of it may hide what is
+         * acknowledged here.
+         */
+        uint64_t highest = core->highest;
+        proof_forget(core, "seq went back: the store gave out one that was given out before");
+        core->highest = highest;
         proof_doubt(core);
         return;
     }
