@@ -77,8 +77,7 @@ static void log_note(struct daemon *d, const struct core_effect *effect, uint64_
         break;
     case NOTE_GAP:
         log_event(d->log, now, LOG_LEVEL_WARNING, "messages are missing: a new generation begins",
-                  LOG_UINT("seq", effect->note.seq), LOG_UINT("last", effect->note.current_seq),
-                  LOG_TEXT("text", text));
+                  LOG_UINT("seq", effect->note.seq), LOG_UINT("last", effect->note.current_seq));
         break;
     case NOTE_EPOCH:
         log_event(d->log, now, LOG_LEVEL_WARNING, "new epoch", LOG_TEXT("cause", text));
@@ -279,6 +278,11 @@ static size_t queued_bytes(void *ctx, uint64_t client)
     return connection_queued_bytes(((struct daemon *)ctx)->conns, client);
 }
 
+static void spend(void *ctx, uint64_t client, unsigned gets)
+{
+    connection_spend(((struct daemon *)ctx)->conns, client, gets);
+}
+
 static void describe(void *ctx, struct ops_surroundings *ret)
 {
     struct daemon *d = ctx;
@@ -359,6 +363,7 @@ struct ops_config wiring_ops_config(struct daemon *d)
         .event_end = on_event_end,
         .has_room = has_room,
         .queued_bytes = queued_bytes,
+        .spend = spend,
         .describe = describe,
         .counter = counter_at,
         .ctx = d,

@@ -328,5 +328,6 @@ void core_get_status(const struct core *core, uint64_t now, struct core_status *
     if (!ret->ready) {
         enum core_reason reason = proof_reason(core);
         ret->reason = reason == REASON_NONE ? REASON_LEASE : reason;
+        ret->reason_text = core->trouble_text[0] ? core->trouble_text : core_reason_text(ret->reason);
     }
 }

@@ -392,7 +392,7 @@ void core_view(const struct core *core, uint64_t now, struct slice key, struct c
 /*
  * Walks cached entries, then floors without a cached entry, in table order. *cursor starts at 0 and is 0 again
  * at the end. Calls `each` for keys that start with `prefix`, at most `limit` or the 21 of one bucket, whichever
- * is more, visiting at most 64 * limit buckets: a page can be short or empty before the end. Entries that move
+ * is more, visiting at most 8 * limit buckets: a page can be short or empty before the end. Entries that move
  * between two calls can be met twice or not at all.
  */
 void core_versions(const struct core *core, uint64_t now, struct slice prefix, uint64_t *cursor, unsigned limit,
@@ -448,6 +448,7 @@ struct core_status {
     bool data_up, subscription_up;
     bool ready;              /* a generation is current and the lease holds */
     enum core_reason reason; /* when not ready */
+    const char *reason_text; /* its sentence, or what Redis said to the last heartbeat; NULL when ready */
     bool writes_ok;          /* the write path was proven; readers: always false */
     const char *writes_text; /* why not; "" */
     struct epoch epoch;

@@ -12,6 +12,7 @@
  *   The link is lost: the flight goes back into the queue and is sent with a new mark.
  *   All readers have given up: the answer still fills the cache.
  */
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "daemon/core/machine.h"
@@ -291,8 +292,10 @@ static void flight_invalid(struct core *core, struct flight *flight, struct slic
 
     core->counters.bad_records++;
     if (note) {
+        snprintf(core->bad_record_text, sizeof(core->bad_record_text), "%.*s", (int)text.len,
+                 (const char *)text.data);
         note->note.key = flight->key;
-        note->note.source = text;
+        note->note.text = core->bad_record_text;
     }
     apply_hint(core, flight->key, UINT64_MAX);
     while (!list_empty(&flight->waiters))

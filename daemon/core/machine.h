@@ -148,6 +148,7 @@ struct probe {
     enum probe_state state;
     bool readable, written, heard; /* the three things to be shown */
     uint64_t retry_at;
+    unsigned doublings; /* of the pause before the next try */
     uint8_t write_id[WRITE_ID_BYTES];
     char key[sizeof(CORE_RESERVED_PREFIX) + 8 + SOURCE_MAX];
     char text[256]; /* why it failed */
@@ -203,6 +204,7 @@ struct core {
     size_t pending_bytes;
     struct probe probe;
 
+    char bad_record_text[128]; /* a step meets one at most */
     struct list garbage; /* requests whose memory is freed at the next step, because effects point into it */
 
     struct core_effect nobody; /* takes the fields of an answer that nobody waits for */

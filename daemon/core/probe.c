@@ -12,7 +12,9 @@
 
 #define PROBE_TIMEOUT_NS (2000 * NS_PER_MS) /* picked */
 #define PROBE_RETRY_NS   (1000 * NS_PER_MS) /* picked */
-#define PROBE_TTL_MS     60000
+/* A probe that fails half-way is a gap for every pod: the pauses double, up to 8 s. Picked. */
+#define PROBE_RETRY_DOUBLINGS 3
+#define PROBE_TTL_MS          60000
 
 static void probe_note(struct core *core)
 {
@@ -29,7 +31,9 @@ void probe_failed(struct core *core, const char *what, struct slice text)
 
     memcpy(before, probe->text, sizeof(before));
     probe->state = PROBE_FAILED;
-    probe->retry_at = core->now + PROBE_RETRY_NS;
+    probe->retry_at = core->now + (PROBE_RETRY_NS << probe->doublings);
+    if (probe->doublings < PROBE_RETRY_DOUBLINGS)
+        probe->doublings++;
     snprintf(probe->text, sizeof(probe->text), "%s%s%.*s", what, text.len > 0 ? ": " : "",
              (int)(text.len < 160 ? text.len : 160), (const char *)text.data);
     if (strcmp(before, probe->text) != 0)
@@ -44,6 +48,7 @@ static void probe_check(struct core *core)
         (core->config.may_write && !(probe->written && probe->heard)))
         return;
     probe->state = PROBE_OK;
+    probe->doublings = 0;
     probe->text[0] = '\0';
     probe_note(core);
 }

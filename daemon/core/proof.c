@@ -45,10 +45,19 @@ static void generation_begin(struct core *core)
     core->counters.generations++;
 }
 
+/* Said at once if no change of readiness will say it. */
 static void trouble_set(struct core *core, const char *what, struct slice text)
 {
+    char before[sizeof(core->trouble_text)];
+
+    memcpy(before, core->trouble_text, sizeof(before));
     snprintf(core->trouble_text, sizeof(core->trouble_text), "%s%s%.*s", what, text.len > 0 ? ": " : "",
              (int)(text.len < 150 ? text.len : 150), (const char *)text.data);
+    if (core->was_ready || strcmp(before, core->trouble_text) == 0)
+        return;
+    struct core_effect *note = note_push(core, NOTE_NOT_READY);
+    if (note)
+        note->note.text = core->trouble_text;
 }
 
 enum core_reason proof_reason(const struct core *core)
@@ -131,6 +140,7 @@ void proof_link_up(struct core *core, enum core_link link, bool master, const st
     }
     if (link == LINK_DATA) {
         core->heard_at = core->now;
+        core->probe.doublings = 0;
         core->propose_retry_at = 0;
         core->heartbeat.due = core->now;
     }
@@ -151,6 +161,7 @@ void proof_link_down(struct core *core, enum core_link link)
         core->proposing = false;
         core->link_reason = REASON_NO_LINK;
         h->asked = false;
+        core->trouble_text[0] = '\0';
         flight_link_down(core);
     }
     /* No heartbeat can end well before the link is back: strong reads ask Redis themselves. */
@@ -269,7 +280,7 @@ void proof_proposed(struct core *core, const struct core_event *event)
     if (event->proposed.status == REPLY_OK || event->proposed.status == REPLY_NOT_SENT)
         return;
     core->propose_retry_at = core->now + PROPOSE_RETRY_NS;
-    trouble_set(core, "a new epoch could not be set", event->proposed.text);
+    probe_failed(core, "a new epoch could not be set", event->proposed.text);
 }
 
 /* ---- heartbeat -------------------------------------------------------------------------------------------- */

@@ -42,7 +42,8 @@
 #define CONNECTION_OUTPUT_HIGH (1024 * 1024)
 #define CONNECTION_FREE_BYTES  4096
 #define CONNECTION_SHORT_BYTES (16 * 1024)
-#define CONNECTION_STALL_S     30 /* picked */
+#define CONNECTION_STALL_S     30   /* picked */
+#define CONNECTION_SWEEP_MS    1000 /* the second of stalls and of the budget */
 
 struct connections;
 
@@ -58,6 +59,7 @@ struct connections_config {
     unsigned in_flight_max;
     size_t max_message;
     size_t budget_bytes;
+    unsigned sweep_ms; /* 0: CONNECTION_SWEEP_MS; tests make the seconds shorter */
 
     /* `frame` is valid during the call. */
     enum frame_result (*on_frame)(void *ctx, uint64_t client, struct slice frame);
@@ -119,6 +121,8 @@ void connection_answer_end(struct connections *conns, uint64_t client);
 struct buffer *connection_event_begin(struct connections *conns, uint64_t client);
 void connection_event_end(struct connections *conns, uint64_t client);
 
+/* The frame of the turn under way was worth so many more: the turn ends sooner, and others have theirs. */
+void connection_spend(struct connections *conns, uint64_t client, unsigned frames);
 /* False: an answer of this length should be replaced by a short refusal. */
 bool connection_has_room(struct connections *conns, uint64_t client, size_t len);
 /* Bytes that wait to be taken by the client. */

@@ -6,7 +6,6 @@
 #include "daemon/net/internal.h"
 
 #define NO_SLOT         UINT32_MAX
-#define SWEEP_MS        1000
 #define IN_IDLE_LIMIT_S 5 /* sweeps an unfinished frame may stand still while others wait for memory; picked */
 
 /* ---- numbers --------------------------------------------------------------------------------------------- */
@@ -128,7 +127,7 @@ void connections_charge(struct connections *conns, struct connection *c)
         wake_waiters(conns);
     c->charged = now;
     if (now > 0 && !uv_is_active((uv_handle_t *)&conns->sweep) && !conns->closing)
-        uv_timer_start(&conns->sweep, on_sweep, SWEEP_MS, SWEEP_MS);
+        uv_timer_start(&conns->sweep, on_sweep, conns->config.sweep_ms, conns->config.sweep_ms);
 }
 
 size_t connections_read_size(struct connections *conns, struct connection *c)
@@ -260,6 +259,8 @@ int connections_new(struct connections **ret, uv_loop_t *loop, const struct conn
     if (!conns)
         return -ENOMEM;
     conns->config = *config;
+    if (conns->config.sweep_ms == 0)
+        conns->config.sweep_ms = CONNECTION_SWEEP_MS;
     conns->loop = loop;
     conns->read_buffer = malloc(CONNECTION_READ_BYTES);
     conns->slots = calloc(config->max_connections, sizeof(*conns->slots));
@@ -377,6 +378,12 @@ void connection_answer_end(struct connections *conns, uint64_t client)
     connection_resume(c);
     if (c->state == CONNECTION_DRAINING)
         connections_mark_ready(conns, c);
+}
+
+void connection_spend(struct connections *conns, uint64_t client, unsigned frames)
+{
+    if (conns->current && connection_client(conns->current) == client)
+        conns->current->turn_frames += frames;
 }
 
 bool connection_has_room(struct connections *conns, uint64_t client, size_t len)

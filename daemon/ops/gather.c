@@ -5,21 +5,45 @@
 
 #define SPARE_BYTES (256 * 1024) /* a spare gathering keeps no more; picked */
 
-struct gather *gather_new(struct ops *ops, const struct request *request, uint32_t count)
+static void gather_destroy(struct gather *g)
 {
-    struct gather *g = ops->spare;
+    buffer_deinit(&g->bytes);
+    buffer_deinit(&g->key_bytes);
+    free(g->items);
+    free(g);
+}
+
+/* The spare one, or one made now, with room for so many items. NULL: no memory. */
+static struct gather *gather_take(struct ops *ops, uint32_t room)
+{
+    struct gather *g = ops->spare ? ops->spare : calloc(1, sizeof(*g));
+    struct gather_item *items;
 
     ops->spare = NULL;
-    if (!g) {
-        g = calloc(1, sizeof(*g));
-        if (!g)
-            return NULL;
-        g->items = calloc(GATHER_MAX, sizeof(*g->items));
-        if (!g->items) {
-            free(g);
-            return NULL;
-        }
+    if (!g || room <= g->room)
+        return g;
+    items = realloc(g->items, room * sizeof(*items));
+    if (!items) {
+        gather_destroy(g);
+        return NULL;
     }
+    g->items = items;
+    g->room = room;
+    return g;
+}
+
+struct gather *gather_new(struct ops *ops, const struct request *request, uint32_t count)
+{
+    size_t bytes = sizeof(struct gather) + count * sizeof(struct gather_item);
+    struct gather *g;
+
+    if (ops->gather_bytes + bytes > OPS_GATHER_BYTES)
+        return NULL;
+    g = gather_take(ops, count);
+    if (!g)
+        return NULL;
+    g->charged = 0;
+    gather_charge(ops, g, bytes);
     g->client = request->client;
     g->id = request->id;
     g->count = g->left = count;
@@ -31,7 +55,7 @@ struct gather *gather_new(struct ops *ops, const struct request *request, uint32
 
 void gather_free(struct ops *ops, struct gather *g)
 {
-    ops->gather_bytes -= g->bytes.len;
+    ops->gather_bytes -= g->charged;
     if (!ops->spare && g->bytes.capacity <= SPARE_BYTES && g->key_bytes.capacity <= SPARE_BYTES &&
         !g->bytes.failed && !g->key_bytes.failed) {
         buffer_clear(&g->bytes);
@@ -39,10 +63,25 @@ void gather_free(struct ops *ops, struct gather *g)
         ops->spare = g;
         return;
     }
-    buffer_deinit(&g->bytes);
-    buffer_deinit(&g->key_bytes);
-    free(g->items);
-    free(g);
+    gather_destroy(g);
+}
+
+void gather_free_spare(struct ops *ops)
+{
+    if (ops->spare)
+        gather_destroy(ops->spare);
+    ops->spare = NULL;
+}
+
+void gather_charge(struct ops *ops, struct gather *g, size_t bytes)
+{
+    g->charged += bytes;
+    ops->gather_bytes += bytes;
+}
+
+struct slice gather_text(const struct ops *ops, struct slice text)
+{
+    return ops->gather_bytes + text.len > OPS_GATHER_BYTES ? slice_of(NULL, 0) : text;
 }
 
 struct buffer *gather_put(struct ops *ops, struct gather *g, uint32_t index, size_t len, enum rpc_error *ret_code,
@@ -56,7 +95,7 @@ struct buffer *gather_put(struct ops *ops, struct gather *g, uint32_t index, siz
     }
     if (ops->gather_bytes + len > OPS_GATHER_BYTES) {
         *ret_code = RPC_BUSY;
-        *ret_text = "too many bytes of unfinished answers; try again later";
+        *ret_text = GATHER_BUSY;
         return NULL;
     }
     return &g->bytes;
@@ -68,7 +107,7 @@ bool gather_put_end(struct ops *ops, struct gather *g, uint32_t index, uint64_t 
 
     item->len = g->bytes.len - item->at;
     item->as_of = as_of;
-    ops->gather_bytes += item->len;
+    gather_charge(ops, g, item->len);
     g->left--;
     return g->left == 0 && g->all_asked;
 }

@@ -92,7 +92,7 @@ void run_stats(struct ops *ops, const struct request *request)
 static void pack_core_status(struct buffer *b, const struct ops *ops, const struct core_status *s, uint64_t now)
 {
     map_bool(b, "ready", s->ready);
-    map_text(b, "reason", s->ready ? "" : core_reason_text(s->reason));
+    map_text(b, "reason", s->ready ? "" : s->reason_text);
     map_bool(b, "writes_ok", s->writes_ok);
     map_text(b, "writes_text", s->writes_text);
     map_text(b, "epoch", s->epoch.text);

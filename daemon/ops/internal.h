@@ -45,14 +45,17 @@ struct gather {
     uint32_t count, left;
     bool all_asked; /* not to be finished before the last question is put */
     struct buffer bytes;
-    struct gather_item *items; /* GATHER_MAX of them */
-    uint64_t cursor;           /* verify */
-    uint32_t unknown;          /* verify: Redis could not be asked */
-    uint32_t different;        /* verify: packed in `bytes` */
-    struct buffer key_bytes;   /* inspect, verify: items say where each key stands */
+    struct gather_item *items; /* `room` of them */
+    uint32_t room;
+    size_t charged;          /* of OPS_GATHER_BYTES */
+    uint64_t cursor;         /* verify */
+    uint32_t unknown;        /* verify: Redis could not be asked */
+    uint32_t different;      /* verify: packed in `bytes` */
+    struct buffer key_bytes; /* inspect, verify: items say where each key stands */
 };
 
-#define GATHER_MAX (PROTO_MGET_MAX + 64) /* the core ends a page of verify only between two buckets */
+#define GATHER_BUSY "too many bytes of unfinished answers; try again later"
+#define GATHER_MAX  (PROTO_MGET_MAX + 64) /* the core ends a page of verify only between two buckets */
 
 struct watch {
     uint64_t client;
@@ -67,7 +70,7 @@ struct ops {
     struct call *calls;
     uint32_t call_count, first_free; /* of calls */
     struct gather *spare;            /* kept between two gatherings */
-    size_t gather_bytes;             /* of all unfinished ones */
+    size_t gather_bytes;             /* charged for all unfinished ones */
     struct watch *watches;
     unsigned watch_count;
     uint64_t next_watch;
@@ -100,7 +103,13 @@ struct slice reason_slice(enum core_reason reason, struct slice text);
 
 /* ---- gather.c --------------------------------------------------------------------------------------------- */
 
-struct gather *gather_new(struct ops *ops, const struct request *request, uint32_t count); /* NULL: no memory */
+/* With room for `count` items. NULL: OPS_GATHER_BYTES are taken, or no memory; GATHER_BUSY is the text. */
+struct gather *gather_new(struct ops *ops, const struct request *request, uint32_t count);
+/* So many bytes more are held for it until gather_free. */
+void gather_charge(struct ops *ops, struct gather *g, size_t bytes);
+/* The text of a failed item, or none if there is no room for it: the code has to do. */
+struct slice gather_text(const struct ops *ops, struct slice text);
+void gather_free_spare(struct ops *ops);
 /* Bytes of item `index` follow; gather_put_end after them. NULL: no room, *ret_code and *ret_text say why. */
 struct buffer *gather_put(struct ops *ops, struct gather *g, uint32_t index, size_t len, enum rpc_error *ret_code,
                           const char **ret_text);

@@ -2,6 +2,8 @@
 #include "daemon/ops/internal.h"
 #include "daemon/ops/maps.h"
 
+#define PAGE_COST 16 /* gets that a page costs beside its keys; picked */
+
 static const char *verdict_name(enum read_outcome verdict)
 {
     static const char *const names[] = {
@@ -107,6 +109,8 @@ void run_inspect(struct ops *ops, const struct request *request)
     }
     /* A gathering of one keeps the key, which the answer repeats. */
     g = gather_new(ops, request, 1);
+    if (g)
+        gather_charge(ops, g, key.len);
     if (!g || !call_take(ops, CALL_INSPECT, request->client, request->id, &token)) {
         if (g)
             gather_free(ops, g);
@@ -208,6 +212,7 @@ void run_versions(struct ops *ops, const struct request *request)
         answer_error(ops, request->client, request->id, RPC_INVALID, error);
         return;
     }
+    ops->config.spend(ops->config.ctx, request->client, PAGE_COST + limit);
     buffer_clear(&ops->scratch);
     core_versions(ops->config.core, request->now, prefix, &cursor, limit, pack_entry, &page);
     if (ops->scratch.failed || !ops->config.has_room(ops->config.ctx, request->client, ops->scratch.len)) {
@@ -270,9 +275,12 @@ static void pack_difference(struct buffer *b, struct slice key, const struct cor
 
 static void finish_verify(struct ops *ops, struct gather *g)
 {
-    struct buffer *b = answer_begin(ops, g->client, g->id);
+    struct buffer *b;
 
-    if (b) {
+    if (g->bytes.failed || !ops->config.has_room(ops->config.ctx, g->client, g->bytes.len)) {
+        ops->counters.answers_shortened++;
+        answer_error(ops, g->client, g->id, RPC_BUSY, "no memory for the page: ask for a smaller one");
+    } else if ((b = answer_begin(ops, g->client, g->id)) != NULL) {
         pack_map(b, 4);
         map_uint(b, "cursor", g->cursor);
         map_uint(b, "checked", g->count - g->unknown);
@@ -296,7 +304,7 @@ void verify_answered(struct ops *ops, const struct call *call, const struct core
     } else if (differs(effect)) {
         g->different++;
         pack_difference(&g->bytes, slice_of(g->key_bytes.data + item->at, item->len), effect);
-        ops->gather_bytes += g->bytes.len - before;
+        gather_charge(ops, g, g->bytes.len - before);
     }
     if (--g->left == 0 && g->all_asked)
         finish_verify(ops, g);
@@ -330,14 +338,17 @@ void run_verify(struct ops *ops, const struct request *request)
         answer_error(ops, request->client, request->id, RPC_INVALID, error);
         return;
     }
-    g = gather_new(ops, request, 0);
+    g = gather_new(ops, request, GATHER_MAX);
     if (!g) {
-        answer_error(ops, request->client, request->id, RPC_INTERNAL, "out of memory");
+        answer_error(ops, request->client, request->id, RPC_BUSY, GATHER_BUSY);
         return;
     }
+    g->count = 0;
+    ops->config.spend(ops->config.ctx, request->client, PAGE_COST + limit);
     core_versions(ops->config.core, request->now, slice_of(NULL, 0), &cursor, limit, collect_key, g);
-    if (g->key_bytes.failed) {
-        answer_error(ops, request->client, request->id, RPC_INTERNAL, "out of memory");
+    gather_charge(ops, g, g->key_bytes.len);
+    if (g->key_bytes.failed || ops->gather_bytes > OPS_GATHER_BYTES) {
+        answer_error(ops, request->client, request->id, RPC_BUSY, GATHER_BUSY);
         gather_free(ops, g);
         return;
     }

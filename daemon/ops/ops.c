@@ -37,15 +37,7 @@ struct ops *ops_free(struct ops *ops)
         if (call->kind != CALL_FREE && call->gather && --call->gather->left == 0)
             gather_free(ops, call->gather);
     }
-    if (ops->spare) {
-        struct gather *spare = ops->spare;
-
-        ops->spare = NULL;
-        buffer_deinit(&spare->bytes);
-        buffer_deinit(&spare->key_bytes);
-        free(spare->items);
-        free(spare);
-    }
+    gather_free_spare(ops);
     for (unsigned i = 0; i < ops->watch_count; i++)
         free(ops->watches[i].prefix);
     free(ops->watches);

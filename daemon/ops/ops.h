@@ -13,7 +13,8 @@
  * Limits, each with one outcome:
  *   calls that wait for the core    OPS_CALLS_MAX: BUSY
  *   bytes of one gathered answer    max_message: the keys that do not fit are answered TOO_LARGE
- *   bytes of all unfinished ones    OPS_GATHER_BYTES: further keys are answered BUSY
+ *   bytes of all unfinished ones    OPS_GATHER_BYTES: further calls, and further keys of those there are, are
+ *                                   answered BUSY
  *   an answer the client's queue has no room for: BUSY
  *   watches of one connection       PROTO_WATCHES_MAX: BUSY; of all, OPS_WATCHES_MAX: BUSY
  *   queued events of a watcher      OPS_EVENTS_BYTES: events are dropped, then one event `lost` says how many
@@ -61,6 +62,8 @@ struct ops_config {
     void (*event_end)(void *ctx, uint64_t client);
     bool (*has_room)(void *ctx, uint64_t client, size_t len);
     size_t (*queued_bytes)(void *ctx, uint64_t client);
+    /* The request under way costs as much as so many gets more. */
+    void (*spend)(void *ctx, uint64_t client, unsigned gets);
     void (*describe)(void *ctx, struct ops_surroundings *ret);
     /* Counters of others for `stats`: name (static) and value of index 0, 1, ...; NULL past the end. */
     const char *(*counter)(void *ctx, unsigned index, uint64_t *ret_value);

@@ -125,7 +125,8 @@ static void pack_failure(struct buffer *b, enum rpc_error code, struct slice tex
 
 static bool put_failure(struct ops *ops, struct gather *g, uint32_t index, enum rpc_error code, struct slice text)
 {
-    pack_failure(&g->bytes, code, text);
+    g->items[index].at = g->bytes.len;
+    pack_failure(&g->bytes, code, gather_text(ops, text));
     return gather_put_end(ops, g, index, 0);
 }
 
@@ -137,7 +138,6 @@ static bool put_reading(struct ops *ops, struct gather *g, uint32_t index, const
     enum rpc_error code;
     struct slice failure;
 
-    g->items[index].at = g->bytes.len;
     if (!reading_of(effect, &reading)) {
         code = failure_of(effect, &failure);
         return put_failure(ops, g, index, code, failure);
@@ -156,7 +156,6 @@ static void ask_key(struct ops *ops, struct gather *g, uint32_t index, struct co
     const char *error = check_key(ops, ops->keys[index], &code);
     uint64_t token;
 
-    g->items[index].at = g->bytes.len;
     if (error) {
         put_failure(ops, g, index, code, slice_text(error));
         return;
@@ -188,9 +187,10 @@ void run_mget(struct ops *ops, const struct request *request)
     }
     g = gather_new(ops, request, count);
     if (!g) {
-        answer_error(ops, request->client, request->id, RPC_INTERNAL, "out of memory");
+        answer_error(ops, request->client, request->id, RPC_BUSY, GATHER_BUSY);
         return;
     }
+    ops->config.spend(ops->config.ctx, request->client, count / 4);
     for (uint32_t i = 0; i < count; i++)
         core_prefetch(ops->config.core, ops->keys[i]);
     fill_read(ops, request, &options, &event);

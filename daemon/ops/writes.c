@@ -131,7 +131,7 @@ static enum rpc_error failure_of(const struct core_effect *effect, struct slice 
 
 static bool put_failure(struct ops *ops, struct gather *g, uint32_t index, enum rpc_error code, struct slice text)
 {
-    struct proto_written written = {.outcome = OUTCOME_FAILED, .code = code, .text = text};
+    struct proto_written written = {.outcome = OUTCOME_FAILED, .code = code, .text = gather_text(ops, text)};
 
     g->items[index].at = g->bytes.len;
     proto_pack_written(&g->bytes, &written);
@@ -188,9 +188,10 @@ void run_mset(struct ops *ops, const struct request *request)
     }
     g = gather_new(ops, request, count);
     if (!g) {
-        answer_error(ops, request->client, request->id, RPC_INTERNAL, "out of memory");
+        answer_error(ops, request->client, request->id, RPC_BUSY, GATHER_BUSY);
         return;
     }
+    ops->config.spend(ops->config.ctx, request->client, count);
     deadline = deadline_of(ops, request->now, timeout_ms);
     for (uint32_t i = 0; i < count; i++)
         ask_item(ops, g, i, request->now, deadline);

@@ -345,13 +345,16 @@ static void connection_move(struct connection *c, enum connection_state state)
 
 static const char *handshake_on_reply(struct connection *c, const redisReply *reply)
 {
+    char printable[128];
     const char *error;
 
     if (c->seen == c->expected)
         return "an answer to no question";
     c->seen++;
     if (c->state != CONNECTION_PREPARING && reply_is_error(reply)) {
-        snprintf(c->reason, sizeof(c->reason), "%s: %.*s", states[c->state].name, (int)reply->len, reply->str);
+        struct slice text = error_text(printable, sizeof(printable), reply);
+
+        snprintf(c->reason, sizeof(c->reason), "%s: %.*s", states[c->state].name, (int)text.len, printable);
         if (reply_has_code(reply, "NOPERM") && strcmp(c->reason, c->logged) != 0)
             redis_log(c->redis, 0, "this Redis user needs the right to INFO and SELECT", "connection=%s user=%s",
                       c->role->name, c->config->username ? c->config->username : "default");
@@ -395,6 +398,8 @@ void connection_describe(const struct connection *c, char *ret, size_t len)
 {
     if (c->state == CONNECTION_WAITING && c->reason[0] != '\0')
         snprintf(ret, len, "waiting %llu ms: %s", (unsigned long long)c->wait_ms, c->reason);
+    else if (c->state != CONNECTION_READY && c->reason[0] != '\0')
+        snprintf(ret, len, "%s; before: %s", states[c->state].name, c->reason);
     else
         snprintf(ret, len, "%s", states[c->state].name);
 }

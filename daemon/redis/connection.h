@@ -94,7 +94,7 @@ void connection_flush(struct connection *c);
 /* Closes a ready connection and makes a new one. In other states nothing happens: an attempt is under way. */
 void connection_reset(struct connection *c, const char *reason);
 
-/* "ready", "connecting", "waiting 120 ms: connection refused". */
+/* "ready", "connecting; before: connection refused", "waiting 120 ms: connection refused". */
 void connection_describe(const struct connection *c, char *ret, size_t len);
 
 /* Closes everything. The timer is closed by the caller's uv_close, after which the memory may go. */

@@ -16,7 +16,7 @@ struct slice error_text(char *room, size_t len, const redisReply *reply)
     size_t used = reply->len < len ? reply->len : len;
 
     for (size_t i = 0; i < used; i++)
-        room[i] = reply->str[i] >= ' ' && reply->str[i] < 127 ? reply->str[i] : '?';
+        room[i] = reply->str[i] < ' ' || reply->str[i] > 126 ? '?' : reply->str[i] == '"' ? '\'' : reply->str[i];
     return slice_of(room, used);
 }
 

@@ -134,7 +134,7 @@ void queued_clear(struct queued *q);
 /* EVAL; so many keys and arguments follow. */
 void data_script(struct redis *redis, enum script_id script, unsigned keys, unsigned arguments);
 
-/* Copies the text of an error, made printable. */
+/* Copies the text of an error, made printable: it goes into logs between double quotes. */
 struct slice error_text(char *room, size_t len, const redisReply *reply);
 
 /* fetch.c, write.c: put what is queued onto the data connection */

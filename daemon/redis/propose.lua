@@ -16,6 +16,9 @@ end
 if wrong_type then
     redis.call('DEL', KEYS[1])
 end
-redis.call('HSET', KEYS[1], 'epoch', ARGV[3], 'run', ARGV[4], 'seq', plain(seq),
-           'cleared', plain(cleared or '0'))
+local set = redis.pcall('HSET', KEYS[1], 'epoch', ARGV[3], 'run', ARGV[4], 'seq', plain(seq),
+                        'cleared', plain(cleared or '0'))
+if type(set) == 'table' and set.err then
+    return redis.error_reply('ERR HSET: ' .. set.err)
+end
 return 'P'

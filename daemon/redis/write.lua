@@ -6,6 +6,7 @@ local FIELDS = 9
 local epoch, run, channel, source = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local FOREIGN = '4000000000000000000'
 local seq, cleared, now_us, now_ns, now_ms, stored
+local at = '' -- the command under way: Redis does not say which one a user has no right to
 
 local function write_one(key, op, name, version, ttl, id, retry, carry, deadline, value)
     if now_us > deadline then
@@ -32,6 +33,7 @@ local function write_one(key, op, name, version, ttl, id, retry, carry, deadline
         elseif version < old_version then
             return (retry == '1' and 'I' or 'S') .. old
         elseif version == old_version then
+            at = 'GET: '
             if flag == old_flag and
                string.sub(redis.call('GET', key), 107 + tonumber(old_source_len)) == value then
                 return 'D' .. old
@@ -65,12 +67,14 @@ local function write_one(key, op, name, version, ttl, id, retry, carry, deadline
         expiry = pad(string.format('%.0f', now_ms + tonumber(ttl)), 13)
     end
 
+    at = 'HSET: '
     -- seq first: what fails after it leaves a gap that every pod notices.
     redis.call('HSET', KEYS[1], 'seq', plain(next_seq))
     seq = next_seq
     local head = '1' .. version .. seq .. now_ns .. expiry
     local tail = id .. pad(tostring(#source), 2) .. source
     local record = head .. flag .. tail .. value
+    at = 'SET: '
     if ttl == '0' then
         redis.call('SET', key, record)
     else
@@ -80,6 +84,7 @@ local function write_one(key, op, name, version, ttl, id, retry, carry, deadline
     if flag == 'v' and carry ~= '1' then
         record = head .. 'b' .. tail
     end
+    at = 'PUBLISH: '
     redis.call('PUBLISH', channel, 'M1r' .. epoch .. pad(ttl, 13) .. pad(tostring(#name), 5) .. name .. record)
     return 'A' .. version .. seq .. now_ns
 end
@@ -96,7 +101,7 @@ end
 local ok, at_epoch, at_run
 ok, at_epoch, at_run, seq, cleared = pcall(meta_read, KEYS[1])
 if not ok then
-    return all('E' .. text_of(at_epoch))
+    return all('E' .. 'HMGET: ' .. text_of(at_epoch))
 end
 if epoch == '' or run == '' or at_epoch ~= epoch or at_run ~= run or not seq or not cleared then
     return all('W')
@@ -110,10 +115,10 @@ now_us = pad(time[1] .. usec, 19)
 now_ns = pad(time[1] .. usec .. '000', 19)
 now_ms = tonumber(time[1] .. string.sub(usec, 1, 3))
 for i = 2, #KEYS do
-    stored = false
+    stored, at = false, 'GETRANGE: '
     local done, result = pcall(write_one, KEYS[i], unpack(ARGV, 5 + (i - 2) * FIELDS, 4 + (i - 1) * FIELDS))
     if not done then
-        result = (stored and 'U' or 'E') .. text_of(result)
+        result = (stored and 'U' or 'E') .. at .. text_of(result)
     end
     results[i - 1] = result
 end

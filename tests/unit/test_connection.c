@@ -13,6 +13,8 @@
 #include "daemon/net/connection.h"
 
 #define IN_FLIGHT_MAX 8
+#define SWEEP_MS      2 /* a second of stalls */
+#define BUDGET        (512 * 1024)
 
 struct fixture {
     uv_loop_t loop;
@@ -24,6 +26,8 @@ struct fixture {
     enum frame_result result;
     unsigned frames, bad_frames, closed;
     size_t answer_len;
+    unsigned cost;   /* of each frame, beside itself */
+    bool any_client; /* not only the last one may be closed */
 };
 
 static void answer(struct fixture *f, uint64_t client)
@@ -43,6 +47,7 @@ static enum frame_result on_frame(void *ctx, uint64_t client, struct slice frame
 
     assert_int_equal(frame.len, 1);
     f->frames++;
+    connection_spend(f->conns, client, f->cost);
     if (f->answering)
         answer(f, client);
     return f->result;
@@ -68,7 +73,8 @@ static void on_closed(void *ctx, uint64_t client)
 {
     struct fixture *f = ctx;
 
-    assert_int_equal(client, f->client);
+    if (!f->any_client)
+        assert_int_equal(client, f->client);
     f->closed++;
 }
 
@@ -87,14 +93,20 @@ static void adopt(struct fixture *f)
     f->fd = pair[1];
 }
 
-static int setup(void **state)
+static void on_second(uv_timer_t *timer)
+{
+    (void)timer;
+}
+
+static int setup_with(void **state, unsigned clients, size_t budget, unsigned sweep_ms)
 {
     struct fixture *f = calloc(1, sizeof(*f));
     struct connections_config config = {
-        .max_connections = 1,
+        .sweep_ms = sweep_ms,
+        .max_connections = clients,
         .in_flight_max = IN_FLIGHT_MAX,
         .max_message = 1024,
-        .budget_bytes = 4 << 20,
+        .budget_bytes = budget,
         .on_frame = on_frame,
         .on_bad_frame = on_bad_frame,
         .on_opened = on_opened,
@@ -113,6 +125,21 @@ static int setup(void **state)
     adopt(f);
     *state = f;
     return 0;
+}
+
+static int setup(void **state)
+{
+    return setup_with(state, 1, 4 << 20, 0);
+}
+
+static int setup_sweeping(void **state)
+{
+    return setup_with(state, 1, 4 << 20, SWEEP_MS);
+}
+
+static int setup_small_budget(void **state)
+{
+    return setup_with(state, 2, BUDGET, SWEEP_MS);
 }
 
 static int teardown(void **state)
@@ -318,6 +345,103 @@ static void an_idle_connection_holds_no_buffer(void **state)
     assert_int_equal(f->closed, 1);
 }
 
+/* ---- stalls and the budget: their second is SWEEP_MS here ------------------------------------------------ */
+
+/* Turns of the loop, each as long as a sweep takes to come. */
+static void pass_seconds(struct fixture *f, unsigned seconds)
+{
+    uv_timer_t timer;
+
+    uv_timer_init(&f->loop, &timer);
+    for (unsigned i = 0; i < seconds; i++) {
+        uv_timer_start(&timer, on_second, SWEEP_MS, 0);
+        while (uv_is_active((uv_handle_t *)&timer))
+            uv_run(&f->loop, UV_RUN_ONCE);
+    }
+    uv_close((uv_handle_t *)&timer, NULL);
+    turn(f);
+}
+
+static struct net_counters counters(struct fixture *f)
+{
+    struct net_counters ret;
+
+    connections_get_counters(f->conns, &ret);
+    return ret;
+}
+
+static void who_takes_no_answers_for_thirty_seconds_is_closed(void **state)
+{
+    struct fixture *f = *state;
+
+    f->answer_len = 64 * 1024;
+    send_frames(f, 20);
+    for (int i = 0; i < 5; i++)
+        turn(f);
+    assert_true(connection_queued_bytes(f->conns, f->client) > 0);
+    pass_seconds(f, CONNECTION_STALL_S / 2);
+    assert_int_equal(f->closed, 0);
+    pass_seconds(f, 2 * CONNECTION_STALL_S);
+    assert_int_equal(f->closed, 1);
+    assert_int_equal(counters(f).closed_stalled, 1);
+    assert_int_equal(counters(f).buffered_bytes, 0);
+}
+
+static void who_takes_a_little_now_and_then_is_not_closed(void **state)
+{
+    struct fixture *f = *state;
+    size_t queued;
+
+    f->answer_len = 64 * 1024;
+    send_frames(f, 20);
+    for (int i = 0; i < 5; i++)
+        turn(f);
+    queued = connection_queued_bytes(f->conns, f->client);
+    for (int i = 0; i < 4; i++) {
+        pass_seconds(f, CONNECTION_STALL_S / 2);
+        receive(f);
+        turn(f);
+    }
+    assert_true(connection_queued_bytes(f->conns, f->client) < queued);
+    assert_int_equal(f->closed, 0);
+}
+
+static void beyond_the_budget_who_takes_nothing_gives_way(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t idle = f->client;
+    int idle_fd = f->fd;
+
+    f->any_client = true;
+    f->answer_len = 64 * 1024;
+    send_frames(f, 20);
+    for (int i = 0; i < 5; i++)
+        turn(f);
+    assert_true(connection_queued_bytes(f->conns, idle) > BUDGET / 2);
+    adopt(f);
+    assert_false(connection_has_room(f->conns, f->client, BUDGET / 2));
+    assert_int_equal(f->closed, 0);
+    pass_seconds(f, 2);
+    assert_true(connection_has_room(f->conns, f->client, BUDGET / 2));
+    assert_int_equal(counters(f).closed_budget, 1);
+    assert_int_equal(connection_queued_bytes(f->conns, idle), 0);
+    close(idle_fd);
+}
+
+static void what_a_request_costs_shortens_the_turn(void **state)
+{
+    struct fixture *f = *state;
+
+    f->cost = CONNECTION_TURN_FRAMES;
+    send_frames(f, 3);
+    turn(f);
+    assert_int_equal(f->frames, 1);
+    turn(f);
+    turn(f);
+    assert_int_equal(f->frames, 3);
+    assert_int_equal(receive(f), 3);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -331,6 +455,12 @@ int main(void)
         TEST(the_number_of_a_client_that_is_gone_means_nobody),
         TEST(one_too_many_is_closed_at_once),
         TEST(an_idle_connection_holds_no_buffer),
+        TEST(what_a_request_costs_shortens_the_turn),
+        cmocka_unit_test_setup_teardown(who_takes_no_answers_for_thirty_seconds_is_closed, setup_sweeping,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(who_takes_a_little_now_and_then_is_not_closed, setup_sweeping, teardown),
+        cmocka_unit_test_setup_teardown(beyond_the_budget_who_takes_nothing_gives_way, setup_small_budget,
+                                        teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

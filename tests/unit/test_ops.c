@@ -23,6 +23,7 @@ struct fixture {
     bool gone;      /* the client */
     size_t queued;  /* bytes it has not taken */
     unsigned ended; /* answers and events */
+    unsigned spent; /* gets that requests were worth */
     struct buffer out, in;
 };
 
@@ -67,6 +68,12 @@ static size_t queued_bytes(void *ctx, uint64_t client)
     return ((struct fixture *)ctx)->queued;
 }
 
+static void spend(void *ctx, uint64_t client, unsigned gets)
+{
+    assert_int_equal(client, CLIENT);
+    ((struct fixture *)ctx)->spent += gets;
+}
+
 static int setup(void **state)
 {
     struct fixture *f = calloc(1, sizeof(*f));
@@ -97,6 +104,7 @@ static int setup(void **state)
                                 .event_end = end,
                                 .has_room = has_room,
                                 .queued_bytes = queued_bytes,
+                                .spend = spend,
                                 .ctx = f};
 
     assert_non_null(f);
@@ -405,6 +413,69 @@ static void a_watcher_that_takes_nothing_hears_how_many_events_it_lost(void **st
     assert_int_equal(f->out.len, 0);
 }
 
+/* All keys but the last fail at once, with a text; the last one waits for the core. */
+static void ask_mostly_wrong(struct fixture *f, struct slice *keys, uint32_t count)
+{
+    struct proto_read_options options = {0};
+
+    for (uint32_t i = 0; i < count - 1; i++)
+        keys[i] = slice_text(CORE_RESERVED_PREFIX "x");
+    keys[count - 1] = slice_text("waits");
+    f->event_count = 0;
+    buffer_clear(&f->out);
+    proto_pack_mget(&f->in, 9, keys, count, &options);
+    request(f);
+}
+
+static void unfinished_answers_hold_bounded_memory(void **state)
+{
+    static struct slice keys[PROTO_MGET_MAX];
+    struct fixture *f = *state;
+    struct core_effect effect = {.type = FX_READ_DONE};
+    struct proto_reading first;
+    struct rpc_frame frame;
+    unsigned unfinished = 0;
+
+    for (; unfinished < 8192; unfinished++) {
+        ask_mostly_wrong(f, keys, PROTO_MGET_MAX);
+        if (f->out.len > 0)
+            break;
+        effect.read_done.token = f->events[0].read.token;
+    }
+    /* Each holds at least an item and a code for each key. */
+    assert_in_range(unfinished, 16, OPS_GATHER_BYTES / (PROTO_MGET_MAX * 24));
+    assert_int_equal(error_code(f), RPC_BUSY);
+    assert_int_equal(f->event_count, 0);
+    /* Whoever has got in is answered, and what was wrong has its code still. */
+    effect.read_done.outcome = READ_ABSENT;
+    effect.read_done.as_of = NOW;
+    buffer_clear(&f->out);
+    ops_done(f->ops, &effect, NOW);
+    frame = answer(f);
+    assert_int_equal(cursor_array(&frame.result), PROTO_MGET_MAX);
+    assert_null(proto_decode_reading(&frame.result, &first));
+    assert_int_equal(first.state, STATE_FAILED);
+    assert_int_equal(first.code, RPC_INVALID);
+    ask_mostly_wrong(f, keys, 2);
+    assert_int_equal(f->out.len, 0);
+}
+
+static void a_request_for_many_keys_is_worth_more_than_a_get(void **state)
+{
+    static struct slice keys[PROTO_MGET_MAX];
+    struct fixture *f = *state;
+
+    get(f, "k");
+    assert_int_equal(f->spent, 0);
+    ask_mostly_wrong(f, keys, PROTO_MGET_MAX);
+    assert_true(f->spent >= PROTO_MGET_MAX / 4);
+    f->spent = 0;
+    rpc_pack_request(&f->in, 9, "versions");
+    pack_array(&f->in, 0);
+    request(f);
+    assert_true(f->spent >= 1000);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -421,6 +492,8 @@ int main(void)
         TEST(each_failure_of_a_write_has_its_code),
         TEST(reserved_and_oversized_keys_never_reach_the_core),
         TEST(a_watcher_that_takes_nothing_hears_how_many_events_it_lost),
+        TEST(unfinished_answers_hold_bounded_memory),
+        TEST(a_request_for_many_keys_is_worth_more_than_a_get),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
