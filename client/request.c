@@ -58,9 +58,20 @@ static uint64_t request_daemon_timeout_ms(const struct request *request, uint64_
     return left_ms > back_ms ? left_ms - back_ms : 1;
 }
 
-void request_pack(const struct request *request, struct buffer *buffer, uint64_t now_ns)
+/*
+ * The moment of the daemon's clock after which a write must not be executed, so that a retry cannot race it even
+ * if the daemon was stopped with the request unread. 0: the daemon's clock is not known.
+ */
+static uint64_t request_daemon_deadline_ns(const struct clock_map *clock, uint64_t now_ns, uint64_t timeout_ms)
+{
+    return clock->known ? now_ns + timeout_ms * NS_PER_MS + clock->offset_ns : 0;
+}
+
+void request_pack(const struct request *request, struct buffer *buffer, uint64_t now_ns,
+                  const struct clock_map *clock)
 {
     uint64_t timeout_ms = request_daemon_timeout_ms(request, now_ns);
+    uint64_t deadline_ns = request_daemon_deadline_ns(clock, now_ns, timeout_ms);
     struct proto_read_options read = request->read;
     struct proto_write write;
 
@@ -76,12 +87,15 @@ void request_pack(const struct request *request, struct buffer *buffer, uint64_t
     case REQUEST_DELETE:
         write = *request->write;
         write.timeout_ms = timeout_ms;
+        write.deadline_ns = deadline_ns;
         if (request->kind == REQUEST_SET)
             proto_pack_set(buffer, request->id, &write);
         else
             proto_pack_delete(buffer, request->id, &write);
         return;
     case REQUEST_MSET:
+        for (uint32_t i = 0; i < request->count; i++)
+            request->write[i].deadline_ns = deadline_ns;
         proto_pack_mset(buffer, request->id, request->write, request->count, timeout_ms);
         return;
     case REQUEST_PLAIN:

@@ -43,10 +43,10 @@ struct request {
     const struct slice *keys; /* GET and MGET */
     uint32_t count;           /* MGET and MSET */
     struct proto_read_options read;
-    const struct proto_write *write; /* SET, DELETE; MSET: `count` of them */
-    const char *method;              /* PLAIN */
-    struct slice params;             /* PLAIN: one packed array */
-    struct watch *watch;             /* WATCH */
+    struct proto_write *write; /* SET, DELETE; MSET: `count` of them */
+    const char *method;        /* PLAIN */
+    struct slice params;       /* PLAIN: one packed array */
+    struct watch *watch;       /* WATCH */
 
     bool failed; /* done without an answer: `result` and `text` */
     dcache_result result;
@@ -74,9 +74,11 @@ void request_list_remove(struct request *request);
 /*
  * Packs the request as it is to be sent at `now_ns`: its timeout is the time it has left, less a tenth (at most
  * 100 ms) for the way back, so that the daemon's own reason arrives before the deadline here, and a write is
- * dropped by the store before a retry of it can be under way. Check buffer->failed.
+ * dropped by the store before a retry of it can be under way. `clock`, if known, turns that into a moment of the
+ * daemon's own clock, which holds even for a daemon that was stopped meanwhile. Check buffer->failed.
  */
-void request_pack(const struct request *request, struct buffer *buffer, uint64_t now_ns);
+void request_pack(const struct request *request, struct buffer *buffer, uint64_t now_ns,
+                  const struct clock_map *clock);
 
 /* ---- ids -------------------------------------------------------------------------------------------------- */
 

@@ -48,7 +48,7 @@ static void batch_pack(dcache *cache, struct batch *batch, uint64_t now_ns)
         struct request *request = cache->queue.first;
         size_t start = out->len, len;
 
-        request_pack(request, out, now_ns);
+        request_pack(request, out, now_ns, &link->clock);
         len = out->len - start;
         if (!out->failed && len <= link->max_message && (link->state == LINK_READY || len <= MESSAGE_EARLY)) {
             request_list_remove(request);

@@ -11,17 +11,17 @@
 
 #include "proto/rpc.h"
 
-#define PROTO_VERSION 1
-#define PROTO_EPOCH_TEXT 32
+#define PROTO_VERSION        1
+#define PROTO_EPOCH_TEXT     32
 #define PROTO_WRITE_ID_BYTES 16
-#define PROTO_VERSION_MAX INT64_MAX
-#define PROTO_MS_MAX (INT64_MAX / 1000000) /* largest duration in ms: as ns it still fits 63 bits */
+#define PROTO_VERSION_MAX    INT64_MAX
+#define PROTO_MS_MAX         (INT64_MAX / 1000000) /* largest duration in ms: as ns it still fits 63 bits */
 
 /* Limits a client meets; `hello` says those in force. Each has one named outcome, in PROTOCOL.md. */
-#define PROTO_MGET_MAX 1024       /* keys in one mget or mset: INVALID */
-#define PROTO_IN_FLIGHT_MAX 1024  /* of one connection, unanswered: no more is read until some are answered */
-#define PROTO_VERSIONS_MAX 1000   /* entries of one page of versions or verify */
-#define PROTO_WATCHES_MAX 16      /* watches of one connection: BUSY */
+#define PROTO_MGET_MAX      1024 /* keys in one mget or mset: INVALID */
+#define PROTO_IN_FLIGHT_MAX 1024 /* of one connection, unanswered: no more is read until some are answered */
+#define PROTO_VERSIONS_MAX  1000 /* entries of one page of versions or verify */
+#define PROTO_WATCHES_MAX   16   /* watches of one connection: BUSY */
 
 /* X(name) for every method, in the order of PROTOCOL.md. */
 #define PROTO_METHODS(X) \
@@ -45,7 +45,7 @@ enum proto_method {
 #define X(name) METHOD_##name,
     PROTO_METHODS(X)
 #undef X
-    METHOD_COUNT
+        METHOD_COUNT
 };
 
 /* METHOD_COUNT if there is none of that name. */
@@ -72,10 +72,10 @@ enum proto_state {
 
 struct proto_read_options {
     bool strong;
-    uint64_t min_version;   /* 0: none */
-    struct slice epoch;     /* empty: none */
-    uint64_t max_stale_ms;  /* 0: none */
-    uint64_t timeout_ms;    /* 0: the daemon's default */
+    uint64_t min_version;  /* 0: none */
+    struct slice epoch;    /* empty: none */
+    uint64_t max_stale_ms; /* 0: none */
+    uint64_t timeout_ms;   /* 0: the daemon's default */
 };
 
 struct proto_reading {
@@ -105,7 +105,7 @@ const char *proto_decode_reading(struct cursor *c, struct proto_reading *ret_rea
  * mset   [[[key, value, {options}?], ...], {timeout_ms}?] -> [written or failure, ...]
  * delete [key, {options}?]                          -> written
  * clear  []                                         -> written (epoch is the new one)
- * options: version uint (absent: auto); ttl_ms uint; invalidate bool; write_id bin 16; retry bool;
+ * options: version uint (absent: auto); ttl_ms uint; invalidate bool; write_id bin 16; retry bool; deadline uint;
  *          timeout_ms uint (not inside mset)
  * written: [outcome, version, seq, epoch]; outcome 0 accepted, 1 stale, 2 duplicate, 3 conflict, 4 local
  * failure (mset only): [5, code, text]
@@ -128,7 +128,8 @@ struct proto_write {
     bool invalidate;
     struct slice write_id; /* empty or PROTO_WRITE_ID_BYTES */
     bool retry;
-    uint64_t timeout_ms; /* 0: the daemon's default */
+    uint64_t deadline_ns; /* daemon's CLOCK_BOOTTIME after which nothing is executed; 0: timeout_ms alone counts */
+    uint64_t timeout_ms;  /* 0: the daemon's default */
 };
 
 struct proto_written {
@@ -170,9 +171,9 @@ struct proto_hello {
     struct slice server; /* "dcached 0.1.0" */
     uint64_t protocol;
     struct slice pod;
-    struct slice role;   /* "writer", "reader" */
+    struct slice role; /* "writer", "reader" */
     uint64_t bound_ns, max_stale_ns;
-    uint64_t clock_ns;   /* the daemon's CLOCK_BOOTTIME when it answered */
+    uint64_t clock_ns; /* the daemon's CLOCK_BOOTTIME when it answered */
     struct slice epoch;
     uint64_t max_message, max_key, max_value, max_in_flight;
 };

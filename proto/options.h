@@ -18,6 +18,7 @@
     X(invalidate, BOOL)     \
     X(write_id, WRITE_ID)   \
     X(retry, BOOL)          \
+    X(deadline, UINT)       \
     X(client, TEXT)         \
     X(protocol, UINT)
 
@@ -38,7 +39,7 @@ struct options {
     bool strong, invalidate, retry;
     uint64_t min_version, version;
     uint64_t max_stale_ms, timeout_ms, ttl_ms;
-    uint64_t protocol;
+    uint64_t protocol, deadline;
     struct slice epoch, write_id, client;
 };
 

@@ -1,7 +1,8 @@
 /* set, mset and delete: params and outcomes, both ways. */
 #include "proto/options.h"
 
-#define WRITE_OPTIONS (OPTION_version | OPTION_ttl_ms | OPTION_invalidate | OPTION_write_id | OPTION_retry)
+#define WRITE_OPTIONS \
+    (OPTION_version | OPTION_ttl_ms | OPTION_invalidate | OPTION_write_id | OPTION_retry | OPTION_deadline)
 
 #define WRITTEN_ELEMENTS 4
 #define FAILURE_ELEMENTS 3
@@ -9,7 +10,7 @@
 static uint32_t count_options(const struct proto_write *write, bool with_timeout)
 {
     return (uint32_t)(write->version > 0) + write->has_ttl + write->has_invalidate + (write->write_id.len > 0) +
-           write->retry + (with_timeout && write->timeout_ms > 0);
+           write->retry + (write->deadline_ns > 0) + (with_timeout && write->timeout_ms > 0);
 }
 
 static void pack_options(struct buffer *b, const struct proto_write *write, bool with_timeout, uint32_t count)
@@ -36,6 +37,10 @@ static void pack_options(struct buffer *b, const struct proto_write *write, bool
     if (write->retry) {
         pack_text(b, "retry");
         pack_bool(b, true);
+    }
+    if (write->deadline_ns > 0) {
+        pack_text(b, "deadline");
+        pack_uint(b, write->deadline_ns);
     }
     if (with_timeout && write->timeout_ms > 0) {
         pack_text(b, "timeout_ms");
@@ -99,6 +104,7 @@ static const char *decode_options(struct cursor *c, unsigned allowed, struct pro
     write->invalidate = taken.invalidate;
     write->write_id = taken.write_id;
     write->retry = taken.retry;
+    write->deadline_ns = taken.deadline;
     write->timeout_ms = taken.timeout_ms;
     return NULL;
 }

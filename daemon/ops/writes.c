@@ -34,6 +34,8 @@ static void fill_write(struct ops *ops, enum write_op op, const struct proto_wri
         .retry = write->retry,
         .deadline = deadline,
     };
+    if (write->deadline_ns > 0 && write->deadline_ns < deadline)
+        ret->deadline = write->deadline_ns;
     if (op == OP_DELETE && !write->has_ttl)
         ret->ttl_ms = ops->config.tombstone_ttl_ms;
     if (write->write_id.len == PROTO_WRITE_ID_BYTES)

@@ -88,3 +88,18 @@ def test_status_is_exit_6_once_redis_is_gone(pod, redis):
     run = ctl(pod, "status")
     assert run.returncode == 6 and run.stdout.startswith("not ready: ")
     assert ctl(pod, "set", "k", "v").returncode in (6, 8)
+
+
+def test_a_stopped_daemon_executes_no_write_after_its_deadline(pod):
+    with Client(pod.socket) as client:
+        assert client.set("k", "before", version=1).result == Result.OK
+        pod.pause()
+        try:
+            late = client.set("k", "late", version=2, timeout_ms=200)
+            assert late.result == Result.E_INDETERMINATE
+        finally:
+            pod.resume()
+        pod.wait_until(lambda: pod.stats()["writes_refused"] == 1)
+        assert client.get("k", strong=True).value == b"before"
+        again = client.set("k", "late", version=2, write_id=late.write_id, retry=True)
+        assert again.result == Result.OK

@@ -62,7 +62,7 @@ static uint64_t daemon_timeout_ms(uint64_t left_ns)
     struct proto_read_options options;
     struct rpc_frame frame;
 
-    request_pack(&request, &buffer, 1000);
+    request_pack(&request, &buffer, 1000, &(struct clock_map){0});
     assert_null(rpc_decode(slice_of(buffer.data, buffer.len), &frame));
     assert_null(proto_decode_get(frame.params, &key, &options));
     buffer_deinit(&buffer);

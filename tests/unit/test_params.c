@@ -210,6 +210,7 @@ static const struct proto_write full_write = {.key = {(const uint8_t *)"key", 3}
                                               .has_invalidate = true,
                                               .write_id = {(const uint8_t *)EPOCH, PROTO_WRITE_ID_BYTES},
                                               .retry = true,
+                                              .deadline_ns = 12345,
                                               .timeout_ms = 250};
 
 static void every_truncation_of_params_is_refused(void **state)
