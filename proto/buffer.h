@@ -13,7 +13,10 @@ struct buffer {
     bool failed;
 };
 
-#define BUFFER_INIT {0}
+#define BUFFER_INIT \
+    {               \
+        0           \
+    }
 
 void buffer_deinit(struct buffer *buffer);
 void buffer_clear(struct buffer *buffer);                                /* keeps the memory */

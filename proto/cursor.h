@@ -37,8 +37,8 @@ void cursor_fail(struct cursor *c, const char *error); /* keeps the first error 
 
 bool cursor_nil(struct cursor *c); /* consumes a nil if one is next; false otherwise, without failing */
 bool cursor_bool(struct cursor *c);
-uint64_t cursor_uint(struct cursor *c); /* fails on negative numbers, floats, strings, bools */
-int64_t cursor_int(struct cursor *c);   /* fails outside int64 */
+uint64_t cursor_uint(struct cursor *c);      /* fails on negative numbers, floats, strings, bools */
+int64_t cursor_int(struct cursor *c);        /* fails outside int64 */
 struct slice cursor_bytes(struct cursor *c); /* str or bin; borrows from the input */
 uint32_t cursor_array(struct cursor *c);     /* number of elements that follow */
 uint32_t cursor_map(struct cursor *c);       /* number of key-value pairs that follow */

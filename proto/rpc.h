@@ -24,21 +24,21 @@ struct rpc_frame {
 const char *rpc_decode(struct slice bytes, struct rpc_frame *ret_frame);
 
 /* Error codes of the protocol; PROTOCOL.md says what each means and what a client does about it. */
-#define RPC_ERRORS(X)                                                                         \
-    X(MALFORMED, 1, "not a MessagePack-RPC request; the connection is closed")                \
-    X(UNKNOWN_METHOD, 2, "no such method")                                                    \
-    X(INVALID, 3, "a parameter is missing, of the wrong type or out of range")                \
-    X(TOO_LARGE, 4, "key, value or message longer than the limit")                            \
-    X(REFUSED, 5, "freshness cannot be proven")                                               \
-    X(INDETERMINATE, 6, "the write may or may not have been committed")                       \
-    X(BUSY, 7, "a limit of the daemon is reached; nothing was done")                          \
-    X(PERMISSION, 8, "this pod or this client may not do that")                               \
-    X(TIMEOUT, 9, "the deadline passed; nothing was done")                                    \
-    X(STORE, 10, "Redis refused; nothing was done")                                           \
-    X(CORRUPT, 11, "what Redis holds under the key cannot be read")                           \
-    X(INTERNAL, 12, "the daemon failed; nothing was done")                                    \
-    X(MIN_VERSION, 13, "the store holds less than min_version, or an unknown version")        \
-    X(OTHER_EPOCH, 14, "min_version was given in another epoch")                              \
+#define RPC_ERRORS(X)                                                                  \
+    X(MALFORMED, 1, "not a MessagePack-RPC request; the connection is closed")         \
+    X(UNKNOWN_METHOD, 2, "no such method")                                             \
+    X(INVALID, 3, "a parameter is missing, of the wrong type or out of range")         \
+    X(TOO_LARGE, 4, "key, value or message longer than the limit")                     \
+    X(REFUSED, 5, "freshness cannot be proven")                                        \
+    X(INDETERMINATE, 6, "the write may or may not have been committed")                \
+    X(BUSY, 7, "a limit of the daemon is reached; nothing was done")                   \
+    X(PERMISSION, 8, "this pod or this client may not do that")                        \
+    X(TIMEOUT, 9, "the deadline passed; nothing was done")                             \
+    X(STORE, 10, "Redis refused; nothing was done")                                    \
+    X(CORRUPT, 11, "what Redis holds under the key cannot be read")                    \
+    X(INTERNAL, 12, "the daemon failed; nothing was done")                             \
+    X(MIN_VERSION, 13, "the store holds less than min_version, or an unknown version") \
+    X(OTHER_EPOCH, 14, "min_version was given in another epoch")                       \
     X(UNAVAILABLE, 15, "no usable connection to Redis; nothing was done")
 
 enum rpc_error {

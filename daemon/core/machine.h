@@ -205,7 +205,7 @@ struct core {
     struct probe probe;
 
     char bad_record_text[128]; /* a step meets one at most */
-    struct list garbage; /* requests whose memory is freed at the next step, because effects point into it */
+    struct list garbage;       /* requests whose memory is freed at the next step, because effects point into it */
 
     struct core_effect nobody; /* takes the fields of an answer that nobody waits for */
     struct core_effect *effects;

@@ -34,8 +34,8 @@
 
 #include "proto/slice.h"
 
-#define VERSION_MAX INT64_MAX /* versions and seqs are 1 .. 2^63-1 */
-#define SOURCE_MAX 63         /* bytes of a pod id inside a record */
+#define VERSION_MAX    INT64_MAX /* versions and seqs are 1 .. 2^63-1 */
+#define SOURCE_MAX     63        /* bytes of a pod id inside a record */
 #define WRITE_ID_BYTES 16
 
 #define NS_PER_MS UINT64_C(1000000)
