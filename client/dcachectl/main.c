@@ -221,6 +221,7 @@ static int line_read(struct line *line, struct ctl *ctl)
 static int ctl_open(struct ctl *ctl, const struct line *line)
 {
     dcache_options options = {.size = sizeof options, .socket = line->socket, .name = "dcachectl"};
+    const char *no_color = getenv("NO_COLOR");
     uint64_t timeout_ms = TIMEOUT_DEFAULT_MS;
     dcache_result result;
 
@@ -229,7 +230,7 @@ static int ctl_open(struct ctl *ctl, const struct line *line)
         return ctl_usage("--timeout: '%.40s' is no duration like 500ms or 2s", line->timeout);
     ctl->timeout_ms = options.timeout_ms = (uint32_t)timeout_ms;
     ctl->tty = isatty(STDOUT_FILENO);
-    ctl->color = ctl->tty && !(getenv("NO_COLOR") && *getenv("NO_COLOR"));
+    ctl->color = ctl->tty && !(no_color && *no_color);
     result = dcache_open(&ctl->cache, &options);
     if (result == DCACHE_E_INVALID)
         return ctl_usage("the path of the socket is longer than 107 bytes");

@@ -121,7 +121,7 @@ int notify_listen_fd(void)
     if (count != 1)
         return -EINVAL;
 
-    struct sockaddr_un addr;
+    struct sockaddr_un addr = {.sun_family = AF_UNSPEC};
     socklen_t addr_len = sizeof addr;
     int type = 0, listening = 0;
     socklen_t type_len = sizeof type, listening_len = sizeof listening;
