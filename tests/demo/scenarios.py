@@ -161,7 +161,8 @@ def _at_least(pod, key, version):
 def _follow(pod, key, version, acknowledged):
     """
     Reads until the version is there. No older one may be served later than D after a newer one was acknowledged;
-    that moment is the library's last check, not when this program gets to run again. Gives the reading, the
+    that moment is the library's last check, not when this program gets to run again. And none may be served with a
+    proof from after the acknowledgement: the first heartbeat started since then ends them. Gives the reading, the
     seconds waited, and how many older ones came first.
     """
     def reading_of_version():
@@ -170,6 +171,7 @@ def _follow(pod, key, version, acknowledged):
             return reading if reading.result == dcache.OK else None
         late = (reading.as_of_ns + reading.age_ns) / 1e9 - acknowledged
         assert late <= BOUND_S, f"{pod.name} served v{reading.version} {ms(late)} after v{version} was written"
+        assert reading.as_of_ns / 1e9 <= acknowledged, f"{pod.name} proved v{reading.version} current after v{version}"
         older.append(reading)
         return None
 
