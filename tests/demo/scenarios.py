@@ -171,7 +171,8 @@ def _follow(pod, key, version, acknowledged):
             return reading if reading.result == dcache.OK else None
         late = (reading.as_of_ns + reading.age_ns) / 1e9 - acknowledged
         assert late <= BOUND_S, f"{pod.name} served v{reading.version} {ms(late)} after v{version} was written"
-        assert reading.as_of_ns / 1e9 <= acknowledged, f"{pod.name} proved v{reading.version} current after v{version}"
+        proven = reading.as_of_ns / 1e9
+        assert proven <= acknowledged, f"{pod.name} proved v{reading.version} current after v{version}"
         older.append(reading)
         return None
 
