@@ -46,7 +46,8 @@ def dcached_mget(keys):
 
 
 def dcached_set(keys, value=b"v" * 100):
-    return [rpc(i, "set", key, value) for i, key in enumerate(keys)]
+    # The deadline is for machines that are busy with something else.
+    return [rpc(i, "set", key, value, {"timeout_ms": 10000}) for i, key in enumerate(keys)]
 
 
 def memcached_mg(keys):

@@ -1,10 +1,11 @@
 """Committed writes through dcached beside the bare script by redis-benchmark."""
+import itertools
 import re
 import statistics
 import subprocess
 
 import bench_requests as build
-from bench_reads import ONE, LOST_MAX, Reads, Target, rate
+from bench_reads import LOST_MAX, ONE, LoadFailed, Reads, Target, rate
 from bench_servers import CLIENT_CPU, SERVER_CPU, on_cpu, pin
 from dcached_script import LATER, Store
 
@@ -12,10 +13,18 @@ CONNECTIONS, DEPTH = 32, 16
 BENCHMARK_WRITES = 40000  # takes about as long as a turn of the load
 
 
+_runs = itertools.count(1)  # redis-benchmark may draw the same numbers again in its next run
+
+
+def gaps(turn, placement=ONE):
+    """Waiting for Redis is no loss here."""
+    return turn["gaps_ns"] / turn["duration_ns"]
+
+
 def redis_benchmark(servers, store):
     """Bare writes per second: the same script and arguments, one key each, auto version, 100 bytes."""
-    arguments = [store.meta, store.record.decode() + "k__rand_int__", store.epoch, store.run, store.channel, "bench",
-                 "s", "k__rand_int__", "", "0", "0" * 20 + "__rand_int__", "0", "1", LATER, "v" * 100]
+    arguments = [store.meta, store.record.decode() + "k__rand_int__", store.epoch, store.run, store.channel,
+                 "bench", "s", "k__rand_int__", "", "0", f"{next(_runs):020x}__rand_int__", "0", "1", LATER, "v" * 100]
     with servers.redis.client() as client:
         before = store.seq(client)
         done = subprocess.run(["redis-benchmark", "-s", servers.redis.socket, "-c", str(CONNECTIONS), "-P",
@@ -33,15 +42,18 @@ def measure(servers, reads: Reads):
     store = Store(servers.redis, "bench:", create=True)
     pin(servers.store.process.pid, SERVER_CPU)
     pin(servers.redis.process.pid, SERVER_CPU)
-    pairs = []
-    for _ in range(3 * reads.rounds):
-        before = servers.dcached.stats()["writes_accepted"]
-        [turns] = reads.run("writes", ONE, CONNECTIONS, [Target(servers.dcached, "dcached_set", DEPTH)], rounds=1)
+    target, pairs = Target(servers.dcached["small"], "dcached_set", DEPTH), []
+    for _ in range(2 * reads.rounds):
+        before = servers.dcached["small"].stats()["writes_accepted"]
+        try:
+            [turns] = reads.run("writes", ONE, CONNECTIONS, [target], 1, gaps)
+        except LoadFailed:  # a machine that stands still for the deadline of a write makes it fail, rightly
+            continue
         turn = turns["dcached_set"]
-        accepted = servers.dcached.stats()["writes_accepted"] - before
+        accepted = servers.dcached["small"].stats()["writes_accepted"] - before
         assert accepted >= turn["operations"], (accepted, turn)
         bare = redis_benchmark(servers, store)
-        if turn["gaps_ns"] <= LOST_MAX * turn["duration_ns"]:
+        if gaps(turn) <= LOST_MAX:
             pairs.append((rate(turn), bare))
         if len(pairs) == reads.rounds:
             break

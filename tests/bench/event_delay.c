@@ -3,8 +3,8 @@
  *
  *     event_delay REDIS_SOCKET REQUESTS REQUEST_BYTES NOTIFIER_SOCKET GREETING PAUSE_US
  *
- * REQUESTS holds calls of write.lua, each of REQUEST_BYTES and for one key; the answer says the store's time of the
- * write. GREETING is a file of what the notifier wants to be told first (empty: nothing). For each write one
+ * REQUESTS holds calls of write.lua, each of REQUEST_BYTES and for one key; the answer says the store's time of
+ * the write. GREETING is a file of what the notifier wants to be told first (empty: nothing). For each write one
  * line: ns from the write's time to the notice's arrival here, and the first eight bytes of the notice, as a
  * number, less the write's time.
  */

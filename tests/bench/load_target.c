@@ -185,13 +185,22 @@ static bool answers_good(const struct load_target *t, const struct load_link *li
     return true;
 }
 
+static int answers_complain(const struct load_target *t, const struct load_link *link)
+{
+    fprintf(stderr, "load: %s: answers differ from the first one: ", t->name);
+    for (size_t i = 0; i < 96 && i < t->answer_bytes; i++)
+        fprintf(stderr, link->answers[i] >= ' ' && link->answers[i] <= '~' ? "%c" : "\\x%02x", link->answers[i]);
+    fputc('\n', stderr);
+    return -1;
+}
+
 static int burst_finish(struct turn *turn, struct load_link *link)
 {
     const struct load_target *t = turn->target;
     const uint64_t now = clock_ns(CLOCK_MONOTONIC);
 
     if (!answers_good(t, link))
-        return fail(t, "an answer differs from the first");
+        return answers_complain(t, link);
     histogram_add(&turn->result->latency, now - link->sent_ns);
     turn->result->operations += (uint64_t)t->depth * t->operations;
     if (now - turn->last_ns > GAP_NS)

@@ -29,16 +29,16 @@ struct load_link {
 struct load_target {
     /* Set before load_target_init; the strings stay the caller's. */
     const char *name, *socket, *requests_path;
-    pid_t pid;                /* whose CPU time is measured */
+    pid_t pid; /* whose CPU time is measured */
     size_t request_bytes;
-    unsigned depth;           /* requests that are sent together and answered before the next */
-    unsigned operations;      /* of one request: its keys */
-    size_t value_bytes;       /* an answer holds this many bytes 'v' for each operation; 0: not looked at */
+    unsigned depth;      /* requests that are sent together and answered before the next */
+    unsigned operations; /* of one request: its keys */
+    size_t value_bytes;  /* an answer holds this many bytes 'v' for each operation; 0: not looked at */
     unsigned connections;
 
     uint8_t *requests;
     size_t requests_count;
-    uint8_t *answer_first;    /* the answer that was looked at */
+    uint8_t *answer_first; /* the answer that was looked at */
     size_t answer_bytes;
     struct load_link *links;
     int epoll_fd;

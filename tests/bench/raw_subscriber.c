@@ -3,8 +3,9 @@
  *
  *     raw_subscriber REDIS_SOCKET CHANNEL SOCKET
  *
- * Subscribes, then takes one observer at SOCKET. For each message the callback sends it NOTICE_BYTES: the
- * CLOCK_REALTIME at which it was called, in ns, and zeros, so that a notice is as long as an event of `watch`.
+ * Subscribes, and takes observers at SOCKET; the newest counts. For each message the callback sends it
+ * NOTICE_BYTES: the CLOCK_REALTIME at which it was called, in ns, and zeros, so that a notice is as long as an
+ * event of `watch`.
  */
 #include <hiredis/hiredis.h>
 #include <stdbool.h>
@@ -47,7 +48,8 @@ static void callback(int observer, const redisReply *message)
     struct timespec now;
     uint64_t now_ns;
 
-    if (message->type != REDIS_REPLY_ARRAY || message->elements != 3 || strcmp(message->element[0]->str, "message"))
+    if (message->type != REDIS_REPLY_ARRAY || message->elements != 3 ||
+        strcmp(message->element[0]->str, "message"))
         return;
     clock_gettime(CLOCK_REALTIME, &now);
     now_ns = (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
@@ -74,23 +76,29 @@ static void messages_read(int fd, redisReader *reader, int observer)
 int main(int argc, char **argv)
 {
     redisReader *reader = redisReaderCreate();
-    struct epoll_event event = {.events = EPOLLIN};
+    struct epoll_event event = {.events = EPOLLIN}, listening = {.events = EPOLLIN};
     const int epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     char subscribe[256];
-    int fd, listener, observer;
+    int fd, listener, observer = -1;
 
     if (argc != 4 || !reader)
         die("usage: raw_subscriber REDIS_SOCKET CHANNEL SOCKET");
     fd = stream_open(argv[1], false);
     snprintf(subscribe, sizeof subscribe, "SUBSCRIBE %.200s\r\n", argv[2]);
+    event.data.fd = fd;
+    listening.data.fd = listener = stream_open(argv[3], true);
     if (send(fd, subscribe, strlen(subscribe), MSG_NOSIGNAL) < 0 ||
-        epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0)
+        epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0 ||
+        epoll_ctl(epoll_fd, EPOLL_CTL_ADD, listener, &listening) < 0)
         die("no subscription");
-    listener = stream_open(argv[3], true);
-    observer = accept(listener, NULL, NULL);
-    if (observer < 0)
-        die("no observer");
-    for (;;)
-        if (epoll_wait(epoll_fd, &event, 1, -1) == 1)
+    for (;;) {
+        if (epoll_wait(epoll_fd, &event, 1, -1) != 1)
+            continue;
+        if (event.data.fd == fd) {
             messages_read(fd, reader, observer);
+        } else {
+            close(observer);
+            observer = accept(listener, NULL, NULL);
+        }
+    }
 }
