@@ -13,6 +13,9 @@ end
 if not seq or seq < at_least then
     seq = at_least
 end
+if cleared and seq < cleared then
+    seq = cleared
+end
 if wrong_type then
     redis.call('DEL', KEYS[1])
 end

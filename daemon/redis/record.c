@@ -217,6 +217,8 @@ void meta_decode(const struct slice fields[4], struct meta *ret_meta)
         good = decode_canonical(fields[2], &seq) && good;
     if (fields[3].data)
         good = decode_canonical(fields[3], &cleared) && good;
+    /* Every record would count as cleared, those written from now on too. */
+    good = good && (missing || cleared <= seq);
     if (missing || !good) {
         ret_meta->state = missing ? META_MISSING : META_INVALID;
         return;

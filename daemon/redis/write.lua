@@ -103,7 +103,7 @@ ok, at_epoch, at_run, seq, cleared = pcall(meta_read, KEYS[1])
 if not ok then
     return all('E' .. 'HMGET: ' .. text_of(at_epoch))
 end
-if epoch == '' or run == '' or at_epoch ~= epoch or at_run ~= run or not seq or not cleared then
+if epoch == '' or run == '' or at_epoch ~= epoch or at_run ~= run or not seq or not cleared or cleared > seq then
     return all('W')
 end
 local time = redis.pcall('TIME')

@@ -429,6 +429,13 @@ def test_seq_of_a_new_epoch_is_the_highest_of_all_that_is_known(db):
     assert seq_of(db) == high
 
 
+def test_cleared_beyond_seq_is_no_meta_to_write_under_and_is_overtaken_by_a_new_epoch(db):
+    db.hset(META, "cleared", 2**62)
+    assert write(db).letter == "W" and stored(db) is None
+    assert propose(db, EPOCH, RUN, "a" * 32) == b"P"
+    assert write(db, epoch="a" * 32).letter == "A" and seq_of(db) == 2**62 + 1
+
+
 def test_cleared_survives_a_new_epoch(db):
     db.hset(META, "cleared", 77)
     propose(db, EPOCH, RUN, "a" * 32)

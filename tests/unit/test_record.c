@@ -336,6 +336,8 @@ static void meta_with_a_silly_field_is_invalid(void **state)
     assert_int_equal(meta_of("0123456789ABCDEF0123456789abcdef", "r", "1", "0").state, META_INVALID);
     assert_string_equal(meta_of("0123456789ABCDEF0123456789abcdef", "r", "1", "0").epoch.text, "");
     assert_int_equal(meta_of(EPOCH "0", "r", "1", "0").state, META_INVALID);
+    assert_int_equal(meta_of(EPOCH, "run1", "5", "5").state, META_OK);
+    assert_int_equal(meta_of(EPOCH, "run1", "5", "6").state, META_INVALID);
     assert_int_equal(meta_of(EPOCH, "r r", "1", "0").state, META_INVALID);
     assert_int_equal(meta_of(EPOCH, "", "1", "0").state, META_INVALID);
     assert_int_equal(meta_of(EPOCH, "12345678901234567890123456789012345678901", "1", "0").state, META_INVALID);
