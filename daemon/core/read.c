@@ -39,7 +39,7 @@ static void answer_entry(struct core *core, const struct read_request *read, uin
     struct core_effect *effect;
 
     if (entry->flags & ENTRY_TOMBSTONE)
-        outcome = outcome == READ_STALE ? READ_STALE : READ_ABSENT;
+        outcome = READ_ABSENT;
     effect = answer_push(core, read->token, outcome);
     core->counters.hits++;
     table_touch(core->table, hash, entry);
@@ -129,7 +129,8 @@ static bool answer_stale(struct core *core, const struct read_request *read)
     if (permitted == 0 || epoch_differs(core, read))
         return false;
     entry = apply_find(core, read->key, &hash);
-    if (!entry || (entry->flags & ENTRY_LOCAL) || entry->version < read->min_version)
+    /* Absent is always proven, so a deleted key has no stale answer. */
+    if (!entry || (entry->flags & (ENTRY_LOCAL | ENTRY_TOMBSTONE)) || entry->version < read->min_version)
         return false;
     uint64_t as_of = proof_generation_as_of(core, entry->generation);
     if (as_of == 0 || core->now - as_of > permitted)

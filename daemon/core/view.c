@@ -35,8 +35,8 @@ static void view_verdict(const struct core *core, uint64_t now, struct core_view
         view->verdict = READ_LOCAL;
     } else if (view->cached && !view->suspect && lease) {
         view->verdict = view->cached_tombstone ? READ_ABSENT : READ_FRESH;
-    } else if (view->cached && core->config.stale_on_partition && view->cached_as_of > 0 &&
-               now - view->cached_as_of <= core->config.max_stale_ns) {
+    } else if (view->cached && !view->cached_tombstone && core->config.stale_on_partition &&
+               view->cached_as_of > 0 && now - view->cached_as_of <= core->config.max_stale_ns) {
         view->verdict = READ_STALE;
     } else {
         view->verdict = READ_REFUSED;

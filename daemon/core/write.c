@@ -110,10 +110,17 @@ static void set_local(struct core *core, const struct write_request *write)
             .expires_at = write->ttl_ms == 0 ? 0 : core->now + write->ttl_ms * NS_PER_MS,
         };
         struct apply_result result;
+        uint64_t rejected = core->counters.hook_rejected;
         if (!apply_insert(core, write->key, &record, &how, true, &result)) {
-            /* Rejected by the hook: the older copy goes all the same. */
+            /* The older copy goes all the same. */
             apply_hint(core, write->key, UINT64_MAX);
-        } else if (core->watching) {
+            if (rejected < core->counters.hook_rejected)
+                refuse(core, write, REASON_READER, slice_text("the hook of this pod rejected the value"));
+            else
+                refuse(core, write, REASON_BUSY, slice_text("the cache of this pod has no room for the value"));
+            return;
+        }
+        if (core->watching) {
             struct core_effect *note = note_push(core, NOTE_LOCAL);
             if (note) {
                 note->note.key = write->key;

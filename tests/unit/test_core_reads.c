@@ -107,6 +107,53 @@ static void permitted_staleness_is_served_with_its_age_when_redis_is_gone(void *
     rig_close(&rig);
 }
 
+static void a_deleted_key_has_no_stale_answer(void **state)
+{
+    (void)state;
+    struct core_config config = config_default();
+    struct core_view view;
+    struct rig rig;
+    config.stale_on_partition = true;
+    rig_open(&rig, &config);
+    make_ready(&rig);
+    message(&rig, "k", record_of(11, 1, NULL));
+    get(&rig, "k");
+    assert_read(&rig, READ_ABSENT, NULL, 1);
+    link_down(&rig, LINK_DATA);
+    link_down(&rig, LINK_SUBSCRIPTION);
+    rig.now += 3 * D;
+    get_with(&rig, "k", (struct read_request){.max_stale_ns = 30 * D});
+    assert_refused(&rig, REASON_NO_LINK);
+    core_view(rig.core, rig.now, slice_text("k"), &view);
+    assert_int_equal(view.verdict, READ_REFUSED);
+    assert_truth(&rig);
+    rig_close(&rig);
+}
+
+static void a_heartbeat_that_redis_refuses_is_said_once_and_is_the_reason(void **state)
+{
+    (void)state;
+    struct core_config config = config_default();
+    struct core_status status;
+    struct rig rig;
+    struct core_event refused = {
+        .type = EV_IDENTITY, .identity = {.status = REPLY_DEFINITE, .text = slice_text("NOPERM no right to TIME")}};
+    rig_open(&rig, &config);
+    link_up(&rig, LINK_DATA);
+    refused.identity.id = want(&rig, FX_IDENTITY)->identity.id;
+    step(&rig, &refused);
+    assert_int_equal(want(&rig, FX_NOTE)->note.kind, NOTE_NOT_READY);
+    assert_non_null(strstr(want(&rig, FX_NOTE)->note.text, "NOPERM no right to TIME"));
+    core_get_status(rig.core, rig.now, &status);
+    assert_non_null(strstr(status.reason_text, "NOPERM no right to TIME"));
+    rig.now = core_next_deadline(rig.core);
+    tick(&rig);
+    refused.identity.id = want(&rig, FX_IDENTITY)->identity.id;
+    step(&rig, &refused);
+    assert_null(find(&rig, FX_NOTE));
+    rig_close(&rig);
+}
+
 static void min_version_is_fetched_and_refused_if_the_store_holds_less(void **state)
 {
     (void)state;
@@ -216,6 +263,8 @@ int main(void)
         cmocka_unit_test(a_hit_is_served_until_exactly_the_bound),
         cmocka_unit_test(a_read_is_refused_at_its_own_deadline),
         cmocka_unit_test(permitted_staleness_is_served_with_its_age_when_redis_is_gone),
+        cmocka_unit_test(a_deleted_key_has_no_stale_answer),
+        cmocka_unit_test(a_heartbeat_that_redis_refuses_is_said_once_and_is_the_reason),
         cmocka_unit_test(min_version_is_fetched_and_refused_if_the_store_holds_less),
         cmocka_unit_test(min_version_of_another_epoch_is_an_outcome_of_its_own),
         cmocka_unit_test(an_unreadable_record_is_an_error_of_its_readers_and_drops_the_copy),

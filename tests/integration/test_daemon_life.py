@@ -1,0 +1,118 @@
+"""The life of a daemon beside a Redis that comes, goes and comes back."""
+import time
+
+from daemon import ABSENT, ACCEPTED, FRESH, INDETERMINATE, REFUSED, UNAVAILABLE, RpcError
+from private_redis import PrivateRedis
+from sockets import refusal_of
+
+BOUND = {"staleness": {"bound": "400ms"}}  # H = 100 ms, and the longest pause between two attempts, too
+AOF = {"appendonly": "yes", "appendfsync": "always"}
+
+
+def test_a_daemon_without_redis_says_so_refuses_and_serves_soon_after_it_is_there(redis, start_daemon):
+    redis.stop()
+    daemon = start_daemon(redis, config=BOUND, ready=False)
+    with daemon.client() as client:
+        daemon.wait_until(lambda: "cannot connect to Redis" in daemon.log())
+        assert "waiting" in client.call("status")["redis_data"]
+        assert refusal_of(client, "get", b"k", {"timeout_ms": 20}) == REFUSED
+        assert refusal_of(client, "set", b"k", b"v", {"timeout_ms": 20}) == UNAVAILABLE
+        # Long enough for the pauses between attempts to have grown to their longest.
+        daemon.wait_until(lambda: client.call("stats")["redis_connect_failures"] > 12)
+        redis.start()
+        started = time.monotonic()
+        daemon.wait_until(lambda: client.call("status")["ready"])
+        # One pause, H and 100 ms; the rest is this machine's.
+        assert time.monotonic() - started < 0.1 + 0.1 + 0.1 + 0.3
+        daemon.wait_until(lambda: client.call("status")["writes_ok"])
+        assert client.set(b"k", b"v", version=1)["outcome"] == ACCEPTED
+        assert client.get(b"k")["value"] == b"v"
+
+
+def test_a_killed_daemon_serves_again_within_a_second_and_knows_what_it_acknowledged(redis, start_daemon):
+    daemon = start_daemon(redis)
+    for version in range(1, 6):
+        with daemon.client() as client:
+            assert client.set(b"k", b"v%d" % version, version=version)["outcome"] == ACCEPTED
+        daemon.kill()
+        started = time.monotonic()
+        daemon.start()
+        assert time.monotonic() - started < 1
+        reading = daemon.call("get", b"k")
+        assert (reading[0], reading[2], reading[3]) == (FRESH, b"v%d" % version, version)
+
+
+def try_set(client, key, value, **options):
+    """The outcome, or the code of the error."""
+    try:
+        return client.set(key, value, **options)["outcome"]
+    except RpcError as error:
+        return -error.code
+
+
+def test_a_killed_redis_comes_back_as_a_new_epoch_and_nothing_acknowledged_is_lost(start_daemon):
+    with PrivateRedis(**AOF) as redis:
+        writer, reader = start_daemon(redis, config=BOUND), start_daemon(redis, config=BOUND, role="reader")
+        with writer.client() as client, reader.client() as other:
+            assert "aof always" in client.call("status")["redis_durability"]
+            for i in range(20):
+                assert client.set(b"k%d" % i, b"v", version=i + 1)["outcome"] == ACCEPTED
+            assert all(other.get(b"k%d" % i)["value"] == b"v" for i in range(20))
+            before = client.call("status")
+            redis.kill()
+            assert try_set(client, b"k0", b"w", version=9, timeout_ms=100) in (-INDETERMINATE, -UNAVAILABLE)
+            redis.start()
+            for daemon, handle in ((writer, client), (reader, other)):
+                daemon.wait_until(lambda h=handle: h.call("status")["ready"] and
+                                  h.call("status")["epoch"] != before["epoch"])
+                epochs, generation = handle.call("stats")["epochs"], handle.call("status")["generation"]
+                assert epochs >= 2 and generation > 1
+                assert "run id" in handle.call("status")["epoch_why"]
+            # All of it comes from Redis again, not from what was cached before.
+            misses = other.call("stats")["misses"]
+            assert [other.get(b"k%d" % i)["version"] for i in range(1, 20)] == list(range(2, 21))
+            assert other.call("stats")["misses"] == misses + 19
+            writer.wait_until(lambda: client.call("status")["writes_ok"])
+            assert client.set(b"k1", b"w", version=50)["epoch"] != before["epoch"]
+
+
+def test_a_redis_that_comes_back_empty_takes_everything_cached_with_it(redis, start_daemon):
+    daemon = start_daemon(redis, config=BOUND)
+    with daemon.client() as client:
+        first = client.set(b"k", b"v", version=7)
+        redis.restart(kill=True)
+        daemon.wait_until(lambda: client.call("status")["ready"] and
+                          client.call("status")["epoch"] != first["epoch"])
+        assert client.get(b"k")["state"] == ABSENT
+        daemon.wait_until(lambda: client.call("status")["writes_ok"])
+        # The history has ended: versions may start again.
+        assert client.set(b"k", b"w", version=1)["outcome"] == ACCEPTED
+
+
+def test_flushall_is_noticed_within_a_heartbeat(redis, start_daemon):
+    daemon = start_daemon(redis, config=BOUND)
+    with daemon.client() as client:
+        epoch = client.set(b"k", b"v", version=7)["epoch"]
+        redis.client().flushall()
+        started = time.monotonic()
+        daemon.wait_until(lambda: client.call("status")["epoch"] != epoch)
+        assert time.monotonic() - started < 0.4
+        assert client.get(b"k", timeout_ms=2000)["state"] == ABSENT
+
+
+def test_every_read_is_counted_once_whatever_became_of_it(redis, start_daemon):
+    daemon = start_daemon(redis, config={**BOUND, "limits": {"timeout": "50ms"}})
+    with daemon.client() as client:
+        client.set(b"k", b"v")
+        asked = 0
+        for fault in (lambda: None, redis.pause, redis.resume, lambda: redis.client().flushall()):
+            fault()
+            deadline = time.monotonic() + 0.6
+            while time.monotonic() < deadline:
+                client.call("mget", [b"k", b"absent%d" % asked, b"k"])
+                asked += 3
+        stats = client.call("stats")
+        assert stats["reads"] == asked == sum(stats[n] for n in ("hits", "misses", "refused", "errors"))
+        assert stats["refused"] > 0 and stats["hits"] > 0 and stats["misses"] > 0
+        writes = ("accepted", "stale", "duplicate", "conflict", "local", "refused", "failed", "indeterminate")
+        assert stats["writes"] == sum(stats["writes_" + name] for name in writes)
