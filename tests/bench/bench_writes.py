@@ -24,7 +24,8 @@ def gaps(turn, placement=ONE):
 def redis_benchmark(servers, store):
     """Bare writes per second: the same script and arguments, one key each, auto version, 100 bytes."""
     arguments = [store.meta, store.record.decode() + "k__rand_int__", store.epoch, store.run, store.channel,
-                 "bench", "s", "k__rand_int__", "", "0", f"{next(_runs):020x}__rand_int__", "0", "1", LATER, "v" * 100]
+                 "bench", "s", "k__rand_int__", "", "0", f"{next(_runs):020x}__rand_int__", "0", "1", LATER,
+                 "v" * 100]
     with servers.redis.client() as client:
         before = store.seq(client)
         done = subprocess.run(["redis-benchmark", "-s", servers.redis.socket, "-c", str(CONNECTIONS), "-P",
