@@ -33,3 +33,14 @@ def refusal_of(client, method, *params):
         client.call(method, *params)
     assert caught.value.text, "an error has to name what was wrong"
     return caught.value.code
+
+
+def differing(client, key):
+    """What `verify` says of the key, over all pages."""
+    cursor, found = 0, []
+    while True:
+        page = client.call("verify", cursor)
+        found += [d for d in page["different"] if d["key"] == key]
+        cursor = page["cursor"]
+        if cursor == 0:
+            return found

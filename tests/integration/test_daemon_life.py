@@ -67,7 +67,8 @@ def test_a_killed_redis_comes_back_as_a_new_epoch_and_nothing_acknowledged_is_lo
                                   h.call("status")["epoch"] != before["epoch"])
                 epochs, generation = handle.call("stats")["epochs"], handle.call("status")["generation"]
                 assert epochs >= 2 and generation > 1
-                assert "run id" in handle.call("status")["epoch_why"]
+                # A reader may first have seen the run id, and then the epoch that the writer set.
+                assert any(why in handle.call("status")["epoch_why"] for why in ("run id", "another pod set it"))
             # All of it comes from Redis again, not from what was cached before.
             misses = other.call("stats")["misses"]
             assert [other.get(b"k%d" % i)["version"] for i in range(1, 20)] == list(range(2, 21))

@@ -140,7 +140,8 @@ def test_a_lost_redis_is_refused_or_answered_stale_as_the_call_permits(redis, st
         assert 1000 * D <= reading["age_ms"] < 4000
         assert refusal_of(client, "get", b"k", {"max_stale_ms": 1, "timeout_ms": 50}) == REFUSED
         assert refusal_of(client, "get", b"unknown", {"max_stale_ms": 4000, "timeout_ms": 50}) == REFUSED
-        assert refusal_of(client, "get", b"k", {"max_stale_ms": 4000, "min_version": 4, "timeout_ms": 50}) == REFUSED
+        newer = {"max_stale_ms": 4000, "min_version": 4, "timeout_ms": 50}
+        assert refusal_of(client, "get", b"k", newer) == REFUSED
         redis.resume()
         daemon.wait_until(lambda: client.call("status")["ready"])
         assert client.get(b"k")["state"] == FRESH

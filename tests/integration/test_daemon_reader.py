@@ -1,7 +1,8 @@
 """Reader pods: local sets, and those that may write to Redis."""
 import pytest
 
-from daemon import (ABSENT, ACCEPTED, CONFLICT, DUPLICATE, FRESH, KEPT_LOCAL, LOCAL, MIN_VERSION, OLDER, PERMISSION)
+from daemon import (ABSENT, ACCEPTED, CONFLICT, DUPLICATE, FRESH, KEPT_LOCAL, LOCAL, MIN_VERSION, OLDER,
+                    PERMISSION)
 from sockets import refusal_of
 
 
@@ -53,12 +54,15 @@ def test_a_local_set_goes_at_the_next_commit_of_its_key(pods):
         assert (reading["state"], reading["value"], reading["version"]) == (FRESH, b"committed", 3)
 
 
-def test_a_local_set_goes_with_its_generation(pods):
-    _, reader = pods
-    with reader.client() as r:
+def test_a_local_set_counts_for_no_min_version_and_goes_with_its_generation(pods):
+    writer, reader = pods
+    with writer.client() as w, reader.client() as r:
         r.set(b"k", b"mine", version=50)
         assert r.get(b"k")["state"] == LOCAL
-        assert refusal_of(r, "get", b"k", {"min_version": 1}) == MIN_VERSION, "it counts for no min_version"
+        assert refusal_of(r, "get", b"k", {"min_version": 1}) == MIN_VERSION
+        epoch = w.call("clear")[3]
+        reader.wait_until(lambda: r.call("status")["epoch"] == epoch)
+        assert r.get(b"k")["state"] == ABSENT
 
 
 def test_a_reader_may_not_delete_clear_or_take_an_auto_version(pods):

@@ -8,7 +8,7 @@ import pytest
 
 from daemon import ABSENT, ACCEPTED, BUSY, FRESH, INVALID, MALFORMED, TOO_LARGE, UNKNOWN_METHOD, Daemon
 from private_redis import PrivateRedis
-from sockets import messages_of, read_all, refusal_of, request
+from sockets import differing, messages_of, read_all, refusal_of, request
 
 
 @pytest.fixture(scope="module", name="redis")
@@ -333,16 +333,32 @@ def test_verify_finds_nothing_different_and_walks_to_the_end(client):
     assert checked >= 200
 
 
+def stored(client, key):
+    """(seq, version) of the record in Redis."""
+    seen = client.call("inspect", key)["redis"]
+    return seen["seq"], seen["version"]
+
+
 def test_verify_finds_what_redis_has_newer(redis, client):
-    client.set(b"differs", b"v", version=3)
-    raw = redis.client()
-    key = b"dc:{0}:differs"
+    client.set(b"newer", b"v", version=3)
+    raw, key = redis.client(), "dc:{0}:newer"
     record = raw.get(key)
-    client.set(b"differs", b"w", version=4)
-    newer = raw.get(key)
-    # As after a lost message: the pod has the older record, Redis the newer.
-    assert record != newer
+    # As after a write whose message was lost: a higher seq and version, and nobody was told.
+    raw.set(key, b"1%019d%019d" % (4, stored(client, b"newer")[0] + 1) + record[39:])
+    found = differing(client, b"newer")
+    assert [(d["cached_version"], d["redis_version"]) for d in found] == [(3, 4)]
+    assert 0 <= found[0]["differs_ms"] < 10_000
+    raw.set(key, record)
+    assert differing(client, b"newer") == []
+
+
+def test_verify_finds_what_redis_has_lost(redis, client):
+    client.set(b"lost", b"v", version=3)
+    raw, key = redis.client(), "dc:{0}:lost"
+    record = raw.get(key)
     raw.delete(key)
-    found = [d for d in client.call("verify")["different"] if d["key"] == b"differs"]
-    assert [(d["cached_version"], d["redis_version"]) for d in found] == [(4, 0)]
-    raw.set(key, newer)
+    assert [(d["cached_version"], d["redis_version"], d["differs_ms"]) for d in differing(client, b"lost")] == [
+        (3, 0, None)]
+    raw.set(key, record)
+    # What is as old as the copy, or older, is no difference.
+    assert differing(client, b"lost") == []

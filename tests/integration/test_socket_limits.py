@@ -141,6 +141,26 @@ def test_without_descriptors_accepting_pauses_and_then_goes_on(redis):
         daemon.wait_until(lambda: is_served(daemon))
 
 
+def test_who_waits_for_a_descriptor_is_served_when_there_are_some(redis):
+    with Daemon(redis=redis.socket, pod="short") as daemon, daemon.client() as client:
+        client.call("ping")
+        pid = daemon.process.pid
+        used = len(os.listdir(f"/proc/{pid}/fd"))
+        subprocess.run(["prlimit", f"--pid={pid}", f"--nofile={used}:"], check=True)
+        waiting = [daemon.client() for _ in range(20)]
+        daemon.wait_until(lambda: client.call("stats")["accept_pauses"] > 0)
+        subprocess.run(["prlimit", f"--pid={pid}", "--nofile=256:"], check=True)
+        turned_away = 0
+        for c in waiting:
+            try:
+                assert c.call("ping") == "pong"
+            except (EOFError, ConnectionError):
+                turned_away += 1
+            c.close()
+        # One for each pause; the others have waited.
+        assert turned_away <= client.call("stats")["accept_pauses"] < 10
+
+
 # ---- the socket itself ---------------------------------------------------------------------------------------
 
 
