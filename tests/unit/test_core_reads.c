@@ -137,7 +137,8 @@ static void a_heartbeat_that_redis_refuses_is_said_once_and_is_the_reason(void *
     struct core_status status;
     struct rig rig;
     struct core_event refused = {
-        .type = EV_IDENTITY, .identity = {.status = REPLY_DEFINITE, .text = slice_text("NOPERM no right to TIME")}};
+        .type = EV_IDENTITY,
+        .identity = {.status = REPLY_DEFINITE, .text = slice_text("NOPERM no right to TIME")}};
     rig_open(&rig, &config);
     link_up(&rig, LINK_DATA);
     refused.identity.id = want(&rig, FX_IDENTITY)->identity.id;
