@@ -45,7 +45,7 @@ MISSING = {
     "subscribe": ("-subscribe", "redis_subscription", "subscribe"),
     "ping": ("-ping", "redis_subscription", "ping"),
     "channel": ("resetchannels", "redis_subscription", "channel"),
-    "keys": ("resetkeys ~other:*", "reason", "permissions to access"),  # "one of the keys", from Redis 7.2 "a key"
+    "keys": ("resetkeys ~other:*", "reason", "permissions to access"),  # 7.0: "one of the keys", 8.0: "a key"
 }
 
 
