@@ -204,6 +204,8 @@ static void clear_send(struct redis *redis, struct write_item *item)
 
     if (!p)
         return;
+    /* If its answer is lost, the next connection begins the sweep: it harms nothing if nothing was cleared. */
+    redis->sweep.active = true;
     epoch_draw(redis, &p->epoch);
     data_script(redis, LUA_CLEAR, 1, 5);
     resp_argument_text(out, redis->meta_key);

@@ -3,6 +3,7 @@ import time
 
 from daemon import ABSENT, ACCEPTED, FRESH, INDETERMINATE, REFUSED, UNAVAILABLE, RpcError
 from private_redis import PrivateRedis
+from proxy import DATA, TO_CLIENT
 from sockets import refusal_of
 
 BOUND = {"staleness": {"bound": "400ms"}}  # H = 100 ms, and the longest pause between two attempts, too
@@ -117,3 +118,20 @@ def test_every_read_is_counted_once_whatever_became_of_it(redis, start_daemon):
         assert stats["refused"] > 0 and stats["hits"] > 0 and stats["misses"] > 0
         writes = ("accepted", "stale", "duplicate", "conflict", "local", "refused", "failed", "indeterminate")
         assert stats["writes"] == sum(stats["writes_" + name] for name in writes)
+
+
+def test_records_are_removed_after_a_clear_whose_answer_was_lost(redis, start_proxy, start_daemon):
+    proxy, raw = start_proxy(redis), redis.client()
+    daemon = start_daemon(proxy, config=BOUND)
+    with daemon.client() as client:
+        for i in range(50):
+            client.set(b"k%d" % i, b"v", version=1)
+        proxy.stall(DATA, TO_CLIENT)
+        clear = client.send("clear")
+        daemon.wait_until(lambda: raw.hget("dc:{0}!meta", "cleared") != b"0")
+        proxy.cut(DATA)
+        proxy.resume(DATA, TO_CLIENT)
+        assert client.receive_answer(clear)[0][0] == INDETERMINATE
+        daemon.wait_until(lambda: not raw.keys("dc:{0}:k*"))
+        daemon.wait_until(lambda: client.call("status")["writes_ok"] and client.call("status")["ready"])
+        assert client.get(b"k1")["state"] == ABSENT

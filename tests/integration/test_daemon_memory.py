@@ -12,7 +12,8 @@ from sockets import request
 
 BUFFERS, CACHE = 8 << 20, 8 << 20
 SANITIZED = "ASAN_OPTIONS" in os.environ
-LIMIT = (BUFFERS + CACHE + (32 << 20)) * (4 if SANITIZED else 1)  # what the sanitizer needs itself
+# The sanitizer keeps what was freed for a while.
+LIMIT = BUFFERS + CACHE + (32 << 20) + ((1 << 30) if SANITIZED else 0)
 CONFIG = {"limits": {"buffers": "8M", "timeout": "20s"}, "cache": {"max_memory": "8M"}, "log": {"level": "info"}}
 
 
