@@ -1,7 +1,8 @@
 /*
  * After a clear, the pod that cleared removes the old records in the background: SCAN gives some keys, the
  * sweep script looks at each header again and removes what is cleared, and after a pause the next step follows.
- * A lost connection lets it begin anew, also one that took the answer to the clear with it. It is given up when Redis refuses SCAN or the script for good.
+ * A lost connection lets it begin anew, also one that took the answer to the clear with it. It is given up when
+ * Redis refuses SCAN or the script for good.
  */
 #include <stdio.h>
 #include <stdlib.h>
