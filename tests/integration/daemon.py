@@ -11,6 +11,9 @@ import msgpack
 
 REPO = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
+# What a busy machine, or a sanitizer, may make of a limit of time.
+PATIENCE = 10 if "ASAN_OPTIONS" in os.environ else 3
+
 
 def build_dir():
     """$DCACHED_BUILD, or build/ of the repository."""

@@ -3,7 +3,7 @@ import time
 
 import pytest
 
-from daemon import ABSENT, ACCEPTED, FRESH, MIN_VERSION, OLDER, OTHER_EPOCH, REFUSED, STALE
+from daemon import ABSENT, ACCEPTED, FRESH, MIN_VERSION, OLDER, OTHER_EPOCH, PATIENCE, REFUSED, STALE
 from sockets import refusal_of
 
 D = 0.4
@@ -51,16 +51,14 @@ def test_a_tombstone_lives_as_long_as_its_ttl(start):
 def test_a_value_is_gone_when_its_life_ends_in_every_pod(start):
     one, two = start(), start()
     with one.client() as a, two.client() as b:
-        written = a.set(b"k", b"v", version=1, ttl_ms=250)
-        started = time.monotonic()
-        readings = []
-        while not readings or readings[-1]["state"] != ABSENT:
-            readings = [c.get(b"k", **({"min_version": 1, "epoch": written["epoch"]} if not readings else {}))
-                        for c in (a, b)]
-            assert time.monotonic() - started < 2
-            if time.monotonic() - started > 0.35:
-                assert [r["state"] for r in readings] == [ABSENT, ABSENT]
-        assert time.monotonic() - started < 0.45
+        a.set(b"k", b"v", version=1, ttl_ms=250)
+        ends = time.monotonic() + 0.26  # it was committed before the answer; Redis counts in whole milliseconds
+        asked = time.monotonic()
+        assert b.get(b"k", strong=True)["state"] in (FRESH, ABSENT)
+        while asked < ends:
+            asked = time.monotonic()
+            states = [c.get(b"k")["state"] for c in (a, b)]
+        assert states == [ABSENT, ABSENT]
         assert b.call("stats")["hits"] > 0 and a.call("stats")["hits"] > 0
 
 
