@@ -112,6 +112,11 @@ int stale_detector_record(struct stale_detector *detector, struct slice key, uin
     return STALE_NEWER;
 }
 
+void stale_detector_prefetch(const struct stale_detector *detector, struct slice key)
+{
+    table_prefetch(detector->table, table_hash(detector->table, key));
+}
+
 bool stale_detector_find(struct stale_detector *detector, struct slice key, struct floor *ret_floor)
 {
     const struct entry *e = find_floor(detector, table_hash(detector->table, key), key);

@@ -34,6 +34,8 @@ struct stale_detector *stale_detector_free(struct stale_detector *detector);
  */
 int stale_detector_record(struct stale_detector *detector, struct slice key, uint64_t seq, uint64_t version,
                           uint64_t now_ns, struct floor *ret_floor);
+/* Touches the memory that stale_detector_record and _find will need. A hint. */
+void stale_detector_prefetch(const struct stale_detector *detector, struct slice key);
 /* False if there is none. */
 bool stale_detector_find(struct stale_detector *detector, struct slice key, struct floor *ret_floor);
 
