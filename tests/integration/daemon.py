@@ -11,8 +11,8 @@ import msgpack
 
 REPO = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-# What a busy machine, or a sanitizer, may make of a limit of time.
-PATIENCE = 10 if "ASAN_OPTIONS" in os.environ else 3
+# What a sanitizer may make of a limit of time.
+PATIENCE = 10 if "ASAN_OPTIONS" in os.environ else 1
 
 
 def build_dir():
