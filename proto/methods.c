@@ -3,7 +3,13 @@
 #include "proto/options.h"
 
 static const struct slice names[METHOD_COUNT] = {
-#define X(name) [METHOD_##name] = {(const uint8_t *)#name, sizeof(#name) - 1},
+#define X(name, class) [METHOD_##name] = {(const uint8_t *)#name, sizeof(#name) - 1},
+    PROTO_METHODS(X)
+#undef X
+};
+
+static const uint8_t classes[METHOD_COUNT] = {
+#define X(name, class) [METHOD_##name] = CLASS_##class,
     PROTO_METHODS(X)
 #undef X
 };
@@ -22,6 +28,18 @@ enum proto_method proto_method_find(struct slice name)
 const char *proto_method_name(enum proto_method method)
 {
     return (unsigned)method < METHOD_COUNT ? (const char *)names[method].data : "unknown";
+}
+
+enum proto_class proto_method_class(enum proto_method method)
+{
+    return (enum proto_class)classes[method];
+}
+
+const char *proto_class_name(enum proto_class what)
+{
+    static const char *const words[CLASS_COUNT] = {"open", "read", "write", "admin"};
+
+    return words[what];
 }
 
 /* ---- hello ------------------------------------------------------------------------------------------------ */
@@ -189,6 +207,22 @@ const char *proto_decode_verify(struct cursor params, uint64_t *ret_cursor, uint
         error = decode_page(&params, count > 0, count > 1, ret_cursor, ret_limit);
     if (!error)
         error = params_timeout(&params, count > 2, ret_timeout_ms);
+    return error ? error : params_close(&params);
+}
+
+const char *proto_decode_trace(struct cursor params, struct slice *ret_key, uint32_t *ret_last)
+{
+    uint32_t count;
+    uint64_t last = PROTO_TRACE_DEFAULT;
+    const char *error = params_open(&params, 1, 2, "params: [key, last?] expected", &count);
+
+    if (!error)
+        error = params_key(&params, ret_key);
+    if (!error && count > 1)
+        error = params_uint(&params, PROTO_TRACE_MAX, &last, "last: integer in 1 .. 1000 expected");
+    if (!error && last == 0)
+        error = "last: integer in 1 .. 1000 expected";
+    *ret_last = (uint32_t)last;
     return error ? error : params_close(&params);
 }
 

@@ -21,28 +21,43 @@
 #define PROTO_MGET_MAX      1024 /* keys in one mget or mset: INVALID */
 #define PROTO_IN_FLIGHT_MAX 1024 /* of one connection, unanswered: no more is read until some are answered */
 #define PROTO_VERSIONS_MAX  1000 /* entries of one page of versions or verify */
-#define PROTO_WATCHES_MAX   16   /* watches of one connection: BUSY */
+#define PROTO_TRACE_MAX     1000 /* events of one trace */
+#define PROTO_TRACE_DEFAULT 100
+#define PROTO_WATCHES_MAX   16 /* watches of one connection: BUSY */
 
-/* X(name) for every method, in the order of PROTOCOL.md. */
+/*
+ * What a method does, for the daemon's lists of who may (`[access]`):
+ *   open   says nothing of keys and changes nothing of others: everybody who can connect
+ *   read   keys, versions, values, events
+ *   write  changes single keys
+ *   admin  concerns everybody: empties the partition, or makes the daemon or Redis work at length. On the admin
+ *          socket alone, where there is one
+ */
+enum proto_class { CLASS_open, CLASS_read, CLASS_write, CLASS_admin, CLASS_COUNT };
+
+/* X(name, class) for every method, in the order of PROTOCOL.md. */
 #define PROTO_METHODS(X) \
-    X(hello)             \
-    X(ping)              \
-    X(get)               \
-    X(mget)              \
-    X(set)               \
-    X(mset)              \
-    X(delete)            \
-    X(clear)             \
-    X(inspect)           \
-    X(versions)          \
-    X(stats)             \
-    X(status)            \
-    X(watch)             \
-    X(unwatch)           \
-    X(verify)
+    X(hello, open)       \
+    X(ping, open)        \
+    X(get, read)         \
+    X(mget, read)        \
+    X(set, write)        \
+    X(mset, write)       \
+    X(delete, write)     \
+    X(clear, admin)      \
+    X(inspect, read)     \
+    X(versions, read)    \
+    X(stats, open)       \
+    X(status, open)      \
+    X(watch, read)       \
+    X(unwatch, open)     \
+    X(verify, admin)     \
+    X(trace, read)       \
+    X(top, read)         \
+    X(canary, write)
 
 enum proto_method {
-#define X(name) METHOD_##name,
+#define X(name, class) METHOD_##name,
     PROTO_METHODS(X)
 #undef X
         METHOD_COUNT
@@ -51,6 +66,8 @@ enum proto_method {
 /* METHOD_COUNT if there is none of that name. */
 enum proto_method proto_method_find(struct slice name);
 const char *proto_method_name(enum proto_method method);
+enum proto_class proto_method_class(enum proto_method method);
+const char *proto_class_name(enum proto_class what); /* "open", "read", "write", "admin" */
 
 /* ---- get, mget ------------------------------------------------------------------------------------------
  * get    [key, {options}?]              -> reading
@@ -157,7 +174,11 @@ const char *proto_decode_written(struct cursor *c, struct proto_written *ret_wri
  * inspect  [key, {timeout_ms}?]              -> map, below
  * versions [prefix?, cursor?, limit?]        -> {"cursor": uint (0: end), "entries": [entry, ...]}
  * verify   [cursor?, limit?, {timeout_ms}?]  -> {"cursor": uint, "checked": uint, "unknown": uint,
- *                                                "different": [{key, cached_version, redis_version, differs_ms}]}
+ *                                                "different": [{key, cached_version, cached_seq, redis_version,
+ *                                                               redis_seq, differs_ms}]}
+ * trace    [key, last?]                      -> map, below: the last events of the key, oldest first
+ * top      []                                -> map: the keys read and rejected most
+ * canary   []                                -> written, of a key of the daemon's own
  * stats    []                                -> map of counters, str -> uint
  * status   []                                -> map, str -> str, uint, bool
  * watch    [prefix?]                         -> uint watch id; then notifications
@@ -187,6 +208,7 @@ const char *proto_decode_versions(struct cursor params, struct slice *ret_prefix
                                   uint32_t *ret_limit);
 const char *proto_decode_verify(struct cursor params, uint64_t *ret_cursor, uint32_t *ret_limit,
                                 uint64_t *ret_timeout_ms);
+const char *proto_decode_trace(struct cursor params, struct slice *ret_key, uint32_t *ret_last);
 const char *proto_decode_inspect(struct cursor params, struct slice *ret_key, uint64_t *ret_timeout_ms);
 const char *proto_decode_watch(struct cursor params, struct slice *ret_prefix);
 const char *proto_decode_unwatch(struct cursor params, uint64_t *ret_watch);

@@ -5,8 +5,9 @@
  *
  * Only messages move `last`. A message at or below `last` is late or repeated: it never inserts, because the
  * floor that would reject it may have been forgotten; but what it overtakes goes. For the same reason a message
- * inserts nothing while no generation is current, nor for a key of which nothing is known when a fetch or an
- * acknowledgement has shown the pod something further ahead (`ahead`): that may have been this key's successor.
+ * inserts nothing while no generation is current or meta stands on another run, nor for a key of which nothing is
+ * known when a fetch or an acknowledgement has shown the pod something further ahead (`ahead`): that may have been
+ * this key's successor.
  */
 #include "daemon/core/machine.h"
 
@@ -35,6 +36,8 @@ struct entry *apply_find(struct core *core, struct slice key, uint64_t *ret_hash
         return entry;
     if (expired && !gone)
         core->counters.expirations++;
+    if (expired && !gone)
+        trace_event(core, TRACE_EXPIRE, .key = key, .version = entry->version, .seq = entry->seq);
     table_remove(core->table, hash, entry);
     return NULL;
 }
@@ -53,12 +56,49 @@ static void note_record(struct core *core, enum note_kind kind, struct slice key
     note->note.origin = origin;
 }
 
+static enum trace_origin trace_origin(const char *origin)
+{
+    switch (origin[0]) {
+    case 'm':
+        return TRACE_FROM_MESSAGE;
+    case 'f':
+        return TRACE_FROM_FETCH;
+    default:
+        return origin[0] == 'w' ? TRACE_FROM_WRITE : TRACE_FROM_LOCAL;
+    }
+}
+
+/* What became of the record: in the cache, or not. That a fetch brought what is cached is no event. */
+static void trace_applied(struct core *core, struct slice key, uint64_t hash, const struct record *record,
+                          const char *origin, enum trace_receive how)
+{
+    enum trace_origin from = trace_origin(origin);
+    enum trace_kind kind = from == TRACE_FROM_MESSAGE ? TRACE_RECEIVE
+                           : how == TRACE_APPLIED     ? TRACE_FILL
+                                                      : TRACE_UNCACHED;
+
+    if (how == TRACE_REPEATED && kind != TRACE_RECEIVE)
+        return;
+    trace_event(core, kind, .detail = kind == TRACE_RECEIVE ? (unsigned)how : (unsigned)from, .key = key,
+                .hash = hash, .version = record->version, .seq = record->seq, .timestamp_ns = record->timestamp_ns,
+                .source = record->source);
+}
+
+static void trace_message(struct core *core, const struct message *message, enum trace_receive how)
+{
+    trace_event(core, TRACE_RECEIVE, .detail = how, .key = message->key, .version = message->record.version,
+                .seq = message->record.seq, .timestamp_ns = message->record.timestamp_ns,
+                .source = message->record.source);
+}
+
 static void note_rejected(struct core *core, struct slice key, const struct record *record, const char *origin,
                           uint64_t current_version, uint64_t current_seq)
 {
     struct core_effect *note = note_push(core, NOTE_REJECTED);
 
     core->counters.stale_rejected++;
+    trace_event(core, TRACE_REJECT, .detail = trace_origin(origin), .key = key, .version = record->version,
+                .seq = record->seq, .other = current_version, .source = record->source);
     if (!note)
         return;
     note->note.key = key;
@@ -85,11 +125,13 @@ bool apply_insert(struct core *core, struct slice key, const struct record *reco
             break;
         case HOOK_REPLACE:
             core->counters.hook_replaced++;
+            trace_event(core, TRACE_HOOK, .detail = HOOK_REPLACE, .key = key, .version = record->version);
             value = replacement;
             flags |= ENTRY_REPLACED;
             break;
         case HOOK_REJECT:
             core->counters.hook_rejected++;
+            trace_event(core, TRACE_HOOK, .detail = HOOK_REJECT, .key = key, .version = record->version);
             note_record(core, NOTE_HOOK, key, record, how->origin);
             return false;
         }
@@ -149,6 +191,7 @@ enum applied apply_record(struct core *core, struct slice key, const struct reco
         ret_result->replaced = (entry->flags & ENTRY_REPLACED) != 0;
         if (ret_result->replaced)
             ret_result->value = entry_value(entry);
+        trace_applied(core, key, hash, record, how->origin, TRACE_REPEATED);
         return APPLIED_SAME;
     }
     bool alive = how->expires_at == 0 || how->expires_at > core->now;
@@ -160,6 +203,7 @@ enum applied apply_record(struct core *core, struct slice key, const struct reco
         if (entry)
             table_remove(core->table, hash, entry);
     }
+    trace_applied(core, key, hash, record, how->origin, cached ? TRACE_APPLIED : TRACE_INVALIDATED);
     if (core->watching && !known)
         note_record(core, record->kind == RECORD_TOMBSTONE ? NOTE_DELETE : NOTE_UPDATE, key, record, how->origin);
     return known ? APPLIED_SAME : APPLIED_NEWER;
@@ -187,6 +231,7 @@ static void apply_late(struct core *core, const struct message *message)
     stale_detector_find(core->floors, message->key, &floor);
     if (entry && !(entry->flags & ENTRY_LOCAL) && entry->seq > floor.seq)
         floor = (struct floor){.seq = entry->seq, .version = entry->version};
+    trace_message(core, message, record->seq == floor.seq ? TRACE_REPEATED : TRACE_LATE);
     if (record->version < floor.version)
         note_rejected(core, message->key, record, "message", floor.version, floor.seq);
     else
@@ -222,7 +267,7 @@ static bool apply_seq(struct core *core, uint64_t seq)
     if (seq == core->last + 1)
         core->last = seq;
     else
-        proof_gap(core, seq, seq);
+        proof_gap(core, GAP_MESSAGE, seq, seq);
     return true;
 }
 
@@ -243,10 +288,31 @@ static void apply_unsure(struct core *core, const struct message *message)
 
     if (record->seq > core->highest)
         core->highest = record->seq;
+    trace_message(core, message, TRACE_UNSURE);
     apply_hint(core, message->key, record->seq);
     if (core->watching)
         note_record(core, record->kind == RECORD_TOMBSTONE ? NOTE_DELETE : NOTE_UPDATE, message->key, record,
                     "message");
+}
+
+/* Committed under a meta that stands on another run, perhaps on another server: nothing to build on, but what it
+ * overtakes may be outdated. */
+static void apply_epochless(struct core *core, const struct message *message)
+{
+    core->counters.messages++;
+    core->counters.messages_foreign++;
+    core->heartbeat.wanted = true;
+    flight_note(core, message->key, message->record.seq);
+    apply_hint(core, message->key, message->record.seq);
+}
+
+/* See core_measures. */
+static void measure_lag(struct core *core, const struct record *record)
+{
+    uint64_t committed = proof_local_time(core, record->timestamp_ns / NS_PER_US);
+
+    if (committed > 0)
+        histogram_add(&core->measures.lag, core->now > committed ? core->now - committed : 0);
 }
 
 void apply_message(struct core *core, const struct message *message)
@@ -259,6 +325,10 @@ void apply_message(struct core *core, const struct message *message)
         core->counters.messages++;
         core->counters.messages_foreign++;
         core->heartbeat.wanted = true;
+        return;
+    }
+    if (!core->epoch_ok) {
+        apply_epochless(core, message);
         return;
     }
     if (record->seq > core->highest && record->seq - core->highest > SEQ_LEAP_MAX) {
@@ -275,6 +345,7 @@ void apply_message(struct core *core, const struct message *message)
         apply_late(core, message);
         return;
     }
+    measure_lag(core, record);
     if (record->seq <= core->ahead && !known_key(core, message->key)) {
         apply_unsure(core, message);
         return;

@@ -28,6 +28,9 @@ static const char *const reason_texts[REASON_COUNT] = {
         "[redis] reader_can_set_to_redis",
     [REASON_STORE] = "Redis answered with an error",
     [REASON_PROBE] = "the right to write has not been proven; see writes_text in `dcachectl status`",
+    [REASON_REPLICAS] =
+        "fewer replicas than [staleness] min_replicas follow this Redis: it may be an old primary that a network "
+        "split keeps alive; bring the replicas back, or lower min_replicas",
 };
 
 const char *core_reason_text(enum core_reason reason)
@@ -43,6 +46,14 @@ static size_t power_of_two_above(size_t n)
     return p;
 }
 
+static void core_evicted(void *ctx, const struct entry *entry)
+{
+    struct core *core = ctx;
+
+    trace_event(core, TRACE_EVICT, .key = entry_key(entry), .version = entry->version, .seq = entry->seq,
+                .timestamp_ns = entry->timestamp_ns, .source = entry_source(entry));
+}
+
 static int core_init_tables(struct core *core)
 {
     const struct core_config *c = &core->config;
@@ -54,6 +65,12 @@ static int core_init_tables(struct core *core)
     };
 
     memcpy(table.hash_key, c->hash_key, sizeof(table.hash_key));
+    if (c->trace_events > 0) {
+        table.evicted = core_evicted;
+        table.evicted_ctx = core;
+        if (trace_new(&core->trace, c->trace_events) < 0)
+            return -ENOMEM;
+    }
     int r = table_new(&core->table, &table);
     if (r < 0)
         return r;
@@ -87,6 +104,7 @@ int core_new(struct core **ret, const struct core_config *config)
     core->generation = 1;
     core->epoch_first_generation = 1;
     core->link_reason = REASON_NO_LINK;
+    sampler_init(&core->sampler, config->sampler_seed);
     list_init(&core->queued_reads);
     list_init(&core->queued_writes);
     list_init(&core->sent);
@@ -140,6 +158,8 @@ struct core *core_free(struct core *core)
     free(core->by_id);
     free(core->by_key);
     free(core->effects);
+    sampler_deinit(&core->sampler);
+    trace_free(core->trace);
     stale_detector_free(core->floors);
     table_free(core->table);
     free(core);
@@ -186,7 +206,7 @@ static void core_expire(struct core *core)
         switch (call->kind) {
         case CALL_READ: {
             struct waiter *waiter = list_entry(call, struct waiter, call);
-            enum core_reason reason = proof_reason(core);
+            enum core_reason reason = guard_reason(core);
             read_give_up(core, waiter, reason == REASON_NONE ? REASON_TIMEOUT : reason, slice_of(NULL, 0));
             break;
         }
@@ -228,6 +248,9 @@ static void core_dispatch(struct core *core, const struct core_event *event)
     case EV_IDENTITY:
         proof_identity(core, event);
         break;
+    case EV_GUARD:
+        guard_answered(core, event);
+        break;
     case EV_PROPOSED:
         proof_proposed(core, event);
         break;
@@ -249,8 +272,22 @@ static void core_dispatch(struct core *core, const struct core_event *event)
     }
 }
 
+void core_set_policy(struct core *core, const struct core_policy *policy)
+{
+    struct core_config *config = &core->config;
+
+    if (config->sampler_interval_ns != policy->sampler_interval_ns)
+        core->sampler.round_at = 0;
+    config->max_stale_ns = policy->max_stale_ns;
+    config->stale_on_partition = policy->stale_on_partition;
+    config->sampler_interval_ns = policy->sampler_interval_ns;
+    config->sampler_samples = policy->sampler_samples;
+}
+
 void core_step(struct core *core, const struct core_event *event)
 {
+    bool was_ready = core->was_ready;
+
     core->effects_count = core->effects_taken = 0;
     if (!list_empty(&core->garbage))
         garbage_free(core);
@@ -266,15 +303,21 @@ void core_step(struct core *core, const struct core_event *event)
         return;
     core_expire(core);
     proof_settle(core);
+    if (core->was_ready != was_ready)
+        trace_event(core, was_ready ? TRACE_NOT_READY : TRACE_READY,
+                    .detail = was_ready ? guard_reason(core) : REASON_NONE);
     probe_settle(core);
+    sampler_settle(core);
     request_pump(core);
 }
 
 uint64_t core_next_deadline(const struct core *core)
 {
     const struct timer *timer = timers_first(&core->timers);
-    uint64_t deadline = proof_next_deadline(core);
+    uint64_t deadline = proof_next_deadline(core), sampler = sampler_next_deadline(core);
 
+    if (sampler < deadline)
+        deadline = sampler;
     return timer && timer->at < deadline ? timer->at : deadline;
 }
 
@@ -295,6 +338,13 @@ void core_get_counters(const struct core *core, struct core_counters *ret_counte
     table_get_stats(core->table, &stats);
     *ret_counters = core->counters;
     ret_counters->evictions = stats.evictions;
+    ret_counters->verify_inconsistent_ppm = sampler_inconsistent_ppm(&core->sampler, core->now);
+    if (core->trace) {
+        struct trace_stats trace;
+
+        trace_get_stats(core->trace, &trace);
+        ret_counters->trace_events = trace.recorded;
+    }
 }
 
 void core_get_status(const struct core *core, uint64_t now, struct core_status *ret)
@@ -311,6 +361,7 @@ void core_get_status(const struct core *core, uint64_t now, struct core_status *
         .writes_text = core->probe.text,
         .epoch = core->view.meta.epoch,
         .epoch_why = core->epoch_why,
+        .epoch_at = core->epoch_at,
         .run = core->view.run,
         .generation = core->generation,
         .last = core->last,
@@ -326,8 +377,8 @@ void core_get_status(const struct core *core, uint64_t now, struct core_status *
         .writes_pending = core->writes_in_flight,
     };
     if (!ret->ready) {
-        enum core_reason reason = proof_reason(core);
+        enum core_reason reason = guard_reason(core);
         ret->reason = reason == REASON_NONE ? REASON_LEASE : reason;
-        ret->reason_text = core->trouble_text[0] ? core->trouble_text : core_reason_text(ret->reason);
+        ret->reason_text = proof_reason_text(core, ret->reason);
     }
 }

@@ -31,21 +31,26 @@ enum core_link { LINK_DATA, LINK_SUBSCRIPTION };
 enum hook_verdict { HOOK_KEEP, HOOK_REJECT, HOOK_REPLACE };
 
 struct core_config {
-    size_t memory_bytes;         /* one budget: values, index and floors */
-    size_t entry_bytes;          /* expected key + value + source of one entry; sizes the index */
-    size_t max_entries;          /* 0: bounded by bytes alone; tests go down to 1 */
-    size_t max_floors;           /* 0: bounded by bytes alone; tests go down to 1 */
-    size_t pending_bytes;        /* budget for keys and values of unfinished writes */
-    unsigned max_waiting;        /* calls that wait for Redis at one time; the next one is refused (BUSY) */
-    unsigned max_in_flight;      /* reads, and as many writes, handed to Redis and not answered; others queue */
-    size_t max_key, max_value;   /* larger records from Redis are not cached */
-    uint64_t bound_ns;           /* D; H = D/4 */
-    uint64_t max_stale_ns;       /* upper end of every permitted staleness */
-    bool stale_on_partition;     /* `[staleness] on_partition = stale` */
-    bool may_write;              /* this pod commits writes to Redis */
-    bool probe;                  /* prove the rights of this role with a probe key before writes are taken */
-    char source[SOURCE_MAX + 1]; /* the pod's id */
-    uint8_t hash_key[16];        /* secret of the index */
+    size_t memory_bytes;          /* one budget: values, index and floors */
+    size_t entry_bytes;           /* expected key + value + source of one entry; sizes the index */
+    size_t max_entries;           /* 0: bounded by bytes alone; tests go down to 1 */
+    size_t max_floors;            /* 0: bounded by bytes alone; tests go down to 1 */
+    size_t pending_bytes;         /* budget for keys and values of unfinished writes */
+    unsigned max_waiting;         /* calls that wait for Redis at one time; the next one is refused (BUSY) */
+    unsigned max_in_flight;       /* reads, and as many writes, handed to Redis and not answered; others queue */
+    size_t max_key, max_value;    /* larger records from Redis are not cached */
+    uint64_t bound_ns;            /* D; H = D/4 */
+    unsigned min_replicas;        /* that have to acknowledge each heartbeat; 0: no replica guard */
+    uint64_t max_stale_ns;        /* upper end of every permitted staleness */
+    bool stale_on_partition;      /* `[staleness] on_partition = stale` */
+    bool may_write;               /* this pod commits writes to Redis */
+    bool probe;                   /* prove the rights of this role with a probe key before writes are taken */
+    char source[SOURCE_MAX + 1];  /* the pod's id */
+    uint8_t hash_key[16];         /* secret of the index */
+    size_t trace_events;          /* room of the flight recorder (trace.h); 0: off. Beside memory_bytes */
+    uint64_t sampler_interval_ns; /* between two rounds of the sampler (sampler.h); 0: off */
+    unsigned sampler_samples;     /* entries it compares in a round, 1 .. SAMPLER_SAMPLES_MAX */
+    uint64_t sampler_seed;        /* of its choice; any number */
 
     /*
      * Sees every value before it enters the cache. HOOK_REPLACE sets *ret_value, which has to stay valid until
@@ -94,6 +99,7 @@ enum core_reason {
     REASON_READER,      /* this pod may not write (delete, clear, auto version) */
     REASON_STORE,       /* Redis answered with an error: `text` */
     REASON_PROBE,       /* the write path is not proven (yet): `text` */
+    REASON_REPLICAS,    /* fewer replicas than min_replicas follow the server: `text` */
     REASON_COUNT
 };
 
@@ -111,6 +117,7 @@ enum event_type {
     EV_BAD_MESSAGE, /* something unreadable came over the channel */
     EV_PONG,
     EV_IDENTITY,
+    EV_GUARD,
     EV_PROPOSED,
     EV_FETCHED,
     EV_WRITTEN,
@@ -203,10 +210,18 @@ struct core_event {
             enum reply_status status;
             struct slice text;
             bool master;
-            struct run_id run;
-            struct meta meta;
-            uint64_t store_us; /* Redis' TIME, since 1970 */
+            struct run_id run;     /* of the server process */
+            struct run_id history; /* its replication id; empty: it names none */
+            struct meta meta;      /* read before run and history */
+            uint64_t store_us;     /* Redis' TIME, since 1970 */
         } identity;
+        /* Follows an EV_IDENTITY that is REPLY_OK, if min_replicas is above 0. */
+        struct {
+            uint64_t id; /* of that EV_IDENTITY */
+            enum reply_status status;
+            struct slice text;
+            uint64_t replicas; /* that acknowledged an offset made after FX_IDENTITY */
+        } guard;
         /* Answer to FX_PROPOSE; whatever it was, meta is read again. */
         struct {
             enum reply_status status;
@@ -217,7 +232,8 @@ struct core_event {
             uint64_t id;
             enum reply_status status;
             struct slice text;
-            struct meta meta; /* read in the same pipeline, before the record */
+            struct meta meta;    /* read in the same pipeline, before the record */
+            struct meta closing; /* and after it */
             enum fetch_result result;
             struct record record;
         } fetched;
@@ -248,9 +264,9 @@ enum effect_type {
     FX_RESET,     /* close this connection and make a new one; `text` says why */
     FX_SUBSCRIBE, /* on the subscription connection; answered by EV_SUBSCRIBED */
     FX_PING,      /* on the subscription connection, with the nonce; EV_PONG */
-    FX_IDENTITY,  /* on the data connection: INFO, meta, TIME; EV_IDENTITY */
+    FX_IDENTITY,  /* on the data connection: meta, INFO, TIME; EV_IDENTITY, and EV_GUARD if min_replicas > 0 */
     FX_PROPOSE,   /* set a new epoch (the shell draws its id) if meta still is as seen; EV_PROPOSED */
-    FX_FETCH,     /* meta, then the record or its header alone; EV_FETCHED */
+    FX_FETCH,     /* meta, the record or its header alone, meta again; EV_FETCHED */
     FX_WRITE,     /* the write script, or the clear script; EV_WRITTEN */
     FX_READ_DONE,
     FX_WRITE_DONE,
@@ -259,18 +275,19 @@ enum effect_type {
 };
 
 enum note_kind {
-    NOTE_UPDATE,      /* a record was applied (only while core_set_watching is on) */
-    NOTE_DELETE,      /* a tombstone was applied (only while core_set_watching is on) */
-    NOTE_LOCAL,       /* a reader pod's own set entered the cache (only while core_set_watching is on) */
-    NOTE_REJECTED,    /* STALE DATA REJECTED: `version` < `current_version`; `origin` says where it came from */
-    NOTE_HOOK,        /* the hook rejected a value */
-    NOTE_GAP,         /* messages are missing: `seq` found, `current_seq` had; generation raised */
-    NOTE_EPOCH,       /* a new epoch was adopted; `text` says why the old one ended */
-    NOTE_READY,       /* a generation is current and the lease holds: plain reads are served */
-    NOTE_NOT_READY,   /* `text` says why */
-    NOTE_BAD_MESSAGE, /* unreadable message */
-    NOTE_BAD_RECORD,  /* unreadable record under `key` */
-    NOTE_WRITES,      /* the start-up probe of the write path ended: `text` empty if all is well */
+    NOTE_UPDATE,       /* a record was applied (only while core_set_watching is on) */
+    NOTE_DELETE,       /* a tombstone was applied (only while core_set_watching is on) */
+    NOTE_LOCAL,        /* a reader pod's own set entered the cache (only while core_set_watching is on) */
+    NOTE_REJECTED,     /* STALE DATA REJECTED: `version` < `current_version`; `origin` says where it came from */
+    NOTE_HOOK,         /* the hook rejected a value */
+    NOTE_GAP,          /* messages are missing: `seq` found, `current_seq` had; generation raised */
+    NOTE_EPOCH,        /* a new epoch was adopted; `text` says why the old one ended */
+    NOTE_READY,        /* a generation is current and the lease holds: plain reads are served */
+    NOTE_NOT_READY,    /* `text` says why */
+    NOTE_BAD_MESSAGE,  /* unreadable message */
+    NOTE_BAD_RECORD,   /* unreadable record under `key` */
+    NOTE_WRITES,       /* the start-up probe of the write path ended: `text` empty if all is well */
+    NOTE_INCONSISTENT, /* `version` was cached as proven, Redis has `current_version`; `text` says what is wrong */
 };
 
 /* What the pod has of a key at this moment. */
@@ -306,7 +323,7 @@ struct core_effect {
         } identity;
         struct {
             struct meta seen;  /* what has to be there still */
-            struct run_id run; /* run id the new epoch stands on */
+            struct run_id run; /* the new epoch stands on */
             uint64_t min_seq;  /* seq is raised to at least this (and to store time in microseconds) */
         } propose;
         struct {
@@ -373,6 +390,9 @@ struct core *core_free(struct core *core); /* returns NULL */
 
 void core_step(struct core *core, const struct core_event *event);
 
+/* Holds from the next step on, which is to come at once: the sampler counts from there. */
+void core_set_policy(struct core *core, const struct core_policy *policy);
+
 /* The next effect of the last step in order, or NULL. Valid until the next core_step. */
 const struct core_effect *core_next_effect(struct core *core);
 
@@ -428,6 +448,7 @@ void core_versions(const struct core *core, uint64_t now, struct slice prefix, u
     X(epochs, "epochs adopted")                                                            \
     X(heartbeats, "heartbeats completed")                                                  \
     X(heartbeats_failed, "heartbeats that proved nothing")                                 \
+    X(heartbeats_unguarded, "heartbeats that fewer than min_replicas acknowledged")        \
     X(fetches, "fetches sent")                                                             \
     X(confirms, "confirmations sent")                                                      \
     X(fetches_joined, "reads that joined a fetch under way")                               \
@@ -436,7 +457,16 @@ void core_versions(const struct core *core, uint64_t now, struct slice prefix, u
     X(hook_replaced, "values the hook replaced")                                           \
     X(bad_records, "records in Redis that could not be read")                              \
     X(evictions, "entries that gave way to others")                                        \
-    X(expirations, "entries whose time to live ended")
+    X(expirations, "entries whose time to live ended")                                     \
+    X(trace_events, "events recorded by the flight recorder, those overwritten included")  \
+    X(verify_checked, "cached entries the sampler compared with Redis")                    \
+    X(verify_unknown, "looks of the sampler that Redis did not answer")                    \
+    X(verify_differs, "entries that differed at the first look")                           \
+    X(verify_differs_bound, "inconsistencies: entries that still differed after D")        \
+    X(verify_differs_10s, "keys that were inconsistent again 10 s after the first look")   \
+    X(verify_lost, "entries that Redis still had lost after D: expired, evicted, removed") \
+    X(verify_dropped, "differences not looked at again: too many wait for that")           \
+    X(verify_inconsistent_ppm, "inconsistencies per million compared, over the last hour")
 
 struct core_counters {
 #define X(name, help) uint64_t name;
@@ -453,6 +483,7 @@ struct core_status {
     const char *writes_text; /* why not; "" */
     struct epoch epoch;
     const char *epoch_why; /* why the current epoch was adopted */
+    uint64_t epoch_at;     /* and when; 0: none was */
     struct run_id run;
     uint64_t generation;
     uint64_t last, store_seq; /* delivered up to; seq of the last meta read */

@@ -8,7 +8,8 @@
  *   A newer message or own acknowledgement of the key goes past the mark: the flight is overtaken; what it brought
  *   is neither cached nor returned, and each of its readers decides again, a bounded number of times.
  *   The generation changes: the answer is cached as suspect.
- *   The epoch changes, or meta in the answer differs from the view: the answer is dropped and meta read again.
+ *   The epoch changes, or meta before or after the record differs from the view: the answer is dropped and meta
+ *   read again. What lies between two looks at the same meta is of its epoch.
  *   The link is lost: the flight goes back into the queue and is sent with a new mark.
  *   All readers have given up: the answer still fills the cache.
  */
@@ -273,6 +274,7 @@ static void flight_answer(struct core *core, struct flight *flight, const struct
     uint64_t as_of = flight->sent_at;
     struct list waiters;
 
+    as_of = guard_limit(core, as_of);
     list_init(&waiters);
     list_splice(&waiters, &flight->waiters);
     flight_forget(core, flight);
@@ -291,6 +293,7 @@ static void flight_invalid(struct core *core, struct flight *flight, struct slic
     struct core_effect *note = note_push(core, NOTE_BAD_RECORD);
 
     core->counters.bad_records++;
+    trace_event(core, TRACE_UNREADABLE, .key = flight->key);
     if (note) {
         snprintf(core->bad_record_text, sizeof(core->bad_record_text), "%.*s", (int)text.len,
                  (const char *)text.data);
@@ -316,6 +319,7 @@ static bool flight_confirmed(struct core *core, struct flight *flight, const str
     if (entry->generation < flight->generation)
         entry->generation = flight->generation;
     table_touch(core->table, hash, entry);
+    trace_event(core, TRACE_CONFIRM, .key = flight->key, .version = entry->version, .seq = entry->seq);
     cached = *record;
     cached.kind = (entry->flags & ENTRY_TOMBSTONE) ? RECORD_TOMBSTONE : RECORD_VALUE;
     cached.version = entry->version;
@@ -364,6 +368,7 @@ static void flight_absent(struct core *core, struct flight *flight, uint64_t seq
         flight_restart_readers(core, flight);
         return;
     }
+    trace_event(core, TRACE_ABSENT, .key = flight->key, .seq = seq);
     apply_hint(core, flight->key, UINT64_MAX);
     flight->header_only = false;
     flight_answer(core, flight, NULL, NULL);
@@ -372,7 +377,7 @@ static void flight_absent(struct core *core, struct flight *flight, uint64_t seq
 static void flight_arrived(struct core *core, struct flight *flight, const struct core_event *event)
 {
     const struct record *record = &event->fetched.record;
-    const struct meta *meta = &event->fetched.meta;
+    const struct meta *meta = &event->fetched.meta, *closing = &event->fetched.closing;
     enum fetch_result found = event->fetched.result;
 
     if (event->fetched.status == REPLY_NOT_SENT) {
@@ -384,18 +389,20 @@ static void flight_arrived(struct core *core, struct flight *flight, const struc
         flight_forget(core, flight);
         return;
     }
-    bool matches = proof_meta_matches(core, meta, flight->highest);
+    bool matches = proof_meta_matches(core, meta, flight->highest) && proof_meta_matches(core, closing, meta->seq);
     if (flight->generation < core->epoch_first_generation || !matches) {
         if (!matches)
             proof_doubt(core);
         flight_restart_readers(core, flight);
         return;
     }
-    if (found == FETCH_RECORD && record->seq <= meta->cleared)
+    if (found == FETCH_RECORD && (record->seq <= meta->cleared || record->seq <= closing->cleared))
         found = FETCH_ABSENT;
+    /* What was written after the first look may have been missed. */
     uint64_t seq = found == FETCH_RECORD ? record->seq : meta->seq;
     if (flight->overtaken_seq > seq) {
         core->counters.fetches_overtaken++;
+        trace_event(core, TRACE_OVERTAKEN, .key = flight->key, .seq = seq, .other = flight->overtaken_seq);
         flight_restart_readers(core, flight);
         return;
     }

@@ -2,22 +2,28 @@
  * The inside of the core: its state, and what its files do for one another. Only daemon/core includes this.
  *
  *   core.c    making, stepping, effects, counters, status
- *   proof.c   links, subscription, heartbeat, epochs, generations: what makes as_of move
+ *   proof.c   links, subscription, heartbeat, generations: what makes as_of move
+ *   epoch.c   epochs: their end, their proposal, their adoption
+ *   guard.c   the replica guard
  *   apply.c   records and messages: what enters floors and cache
  *   read.c    serving a read; waiting reads
  *   flight.c  fetches and confirmations, their marks, and the queue to Redis
  *   write.c   writes, local sets
  *   probe.c   the proof of the rights this pod needs
- *   view.c    looking in: inspect, versions
+ *   view.c    looking in: inspect, versions, trace
+ *   sampler.c cached entries compared with Redis, now and then
  */
 #ifndef DCACHED_CORE_MACHINE_H
 #define DCACHED_CORE_MACHINE_H
 
 #include "daemon/core/core.h"
 #include "daemon/core/list.h"
+#include "daemon/core/measure.h"
+#include "daemon/core/sampler.h"
 #include "daemon/core/stale.h"
 #include "daemon/core/table.h"
 #include "daemon/core/timers.h"
+#include "daemon/core/trace.h"
 
 #define TRIES_MAX        4                   /* times a read is started again because it was overtaken; picked */
 #define GENERATIONS_KEPT 64                  /* as_of of so many former generations is known; picked */
@@ -89,12 +95,15 @@ struct pending_write {
     uint8_t data[];
 };
 
+enum inspector { FOR_CLIENT, FOR_PROBE, FOR_SAMPLER };
+
 struct inspection {
     struct request request;
     struct call call;
     bool answered;
-    bool probe;
-    uint64_t token;
+    enum inspector inspector;
+    uint64_t token;              /* FOR_CLIENT */
+    struct sampler_look sampler; /* FOR_SAMPLER */
     struct slice key;
     uint8_t key_bytes[];
 };
@@ -128,11 +137,23 @@ struct heartbeat {
     bool pinged; /* FX_PING is out */
     uint64_t nonce;
     uint64_t started_at; /* asked_at of the answer that this PING follows */
+    uint64_t ended_at;   /* start of the last one that needs no PING any more */
+    uint64_t proven;     /* up to this moment the subscription has delivered everything */
     uint64_t seq_read;   /* and the seq it brought */
 
     uint64_t due;    /* when the next one starts */
     bool wanted;     /* start one as soon as the spacing allows */
     unsigned missed; /* in a row that found messages missing */
+};
+
+/* The third part of a heartbeat, if min_replicas is above 0. */
+struct guard {
+    bool asked; /* EV_GUARD is to come */
+    uint64_t id, asked_at;
+    uint64_t ended_at;  /* start of the last heartbeat whose guard was answered */
+    uint64_t as_of;     /* start of the last one that enough replicas acknowledged; 0: none on this link */
+    char text[200];     /* why the last one did not count; "" */
+    char sentence[480]; /* the same with cause and remedy, for status and log */
 };
 
 /* What the pod takes the store to be; anything else than this is another epoch. */
@@ -162,11 +183,13 @@ struct core {
 
     struct table *table;
     struct stale_detector *floors;
+    struct trace *trace; /* NULL: off */
 
     /* proof.c */
     struct link_state data, subscription_link;
     enum subscription_state subscription;
     struct heartbeat heartbeat;
+    struct guard guard;
     struct store_view view;
     bool identity_ok; /* the view was confirmed on this data connection and nothing has cast doubt on it since */
     bool epoch_ok;    /* meta is complete and stands on this run: writes can be committed */
@@ -184,6 +207,7 @@ struct core {
     uint64_t round_trip_ns;
     uint64_t store_us, store_at; /* Redis' TIME was store_us at some moment not before store_at */
     char epoch_why[160];
+    uint64_t epoch_at; /* when what was known before ended */
     char proposal_why[160];
     const char *trouble; /* last failure of a heartbeat, for status */
     char trouble_text[200];
@@ -203,6 +227,7 @@ struct core {
     unsigned waiting;
     size_t pending_bytes;
     struct probe probe;
+    struct sampler sampler;
 
     char bad_record_text[128]; /* a step meets one at most */
     struct list garbage;       /* requests whose memory is freed at the next step, because effects point into it */
@@ -212,6 +237,7 @@ struct core {
     size_t effects_count, effects_taken, effects_capacity;
     bool watching;
     struct core_counters counters;
+    struct core_measures measures;
 };
 
 /* core.c */
@@ -224,23 +250,41 @@ void proof_link_up(struct core *core, enum core_link link, bool master, const st
 void proof_link_down(struct core *core, enum core_link link);
 void proof_subscribed(struct core *core);
 void proof_identity(struct core *core, const struct core_event *event);
-void proof_proposed(struct core *core, const struct core_event *event);
 void proof_pong(struct core *core, uint64_t nonce);
-void proof_gap(struct core *core, uint64_t found, uint64_t last);
-/* Something contradicts the view: no fetch or write is sent until meta has been read again. */
-void proof_doubt(struct core *core);
-void proof_forget(struct core *core, const char *why); /* drops everything cached, as at a new epoch */
-void proof_settle(struct core *core);                  /* starts what is due; says READY and NOT_READY */
+void proof_gap(struct core *core, enum gap_reason reason, uint64_t found, uint64_t last);
+void proof_generation_begin(struct core *core);
+void proof_settle(struct core *core); /* starts what is due; says READY and NOT_READY */
 uint64_t proof_next_deadline(const struct core *core);
 bool proof_lease_holds(const struct core *core);
-/* `highest`: core->highest when the request was sent that brought this meta. */
-bool proof_meta_matches(const struct core *core, const struct meta *meta, uint64_t highest);
+void proof_part_ended(struct core *core); /* PONG or guard: as_of moves, strong reads go on */
 uint64_t proof_generation_as_of(const struct core *core, uint32_t generation);
 enum core_reason proof_reason(const struct core *core); /* why Redis cannot be asked now; NONE if it can */
 bool proof_may_wait(const struct core *core);           /* Redis was heard of within D: worth waiting for */
 /* Local moment that surely is not after the store's moment. 0 if the store's clock is unknown. */
 uint64_t proof_local_time(const struct core *core, uint64_t store_us);
 uint64_t proof_store_deadline_us(const struct core *core, uint64_t deadline);
+
+/* Its sentence, or what Redis said. */
+const char *proof_reason_text(const struct core *core, enum core_reason reason);
+
+/* guard.c */
+void guard_ask(struct core *core); /* the heartbeat's identity was answered */
+void guard_answered(struct core *core, const struct core_event *event);
+void guard_forget(struct core *core);
+uint64_t guard_limit(const struct core *core, uint64_t as_of); /* as_of, as far as the guard has proven it */
+bool guard_lets_wait(const struct core *core);                 /* it is on, and a heartbeat can be started */
+enum core_reason guard_reason(const struct core *core);        /* proof_reason, or REASON_REPLICAS */
+const char *guard_text(const struct core *core);               /* why the last heartbeat did not count; "" */
+
+/* epoch.c */
+/* What a heartbeat read. False: the epoch has ended and this pod proposes a new one. */
+bool proof_epoch_read(struct core *core, const struct meta *meta, const struct run_id *run);
+void proof_proposed(struct core *core, const struct core_event *event);
+void proof_forget(struct core *core, const char *why); /* drops everything cached, as at a new epoch */
+/* Something contradicts the view: no fetch or write is sent until meta has been read again. */
+void proof_doubt(struct core *core);
+/* `highest`: core->highest when the request was sent that brought this meta. */
+bool proof_meta_matches(const struct core *core, const struct meta *meta, uint64_t highest);
 
 /* apply.c */
 enum applied { APPLIED_NEWER, APPLIED_SAME, APPLIED_REJECTED };
@@ -317,8 +361,23 @@ void probe_written(struct core *core, const struct core_event *event);
 void probe_failed(struct core *core, const char *what, struct slice text);
 
 /* view.c */
+/* trace_event(core, TRACE_CONFIRM, .key = key, .seq = seq): one line for what has happened. */
+#define trace_event(core, kind_, ...)                                                      \
+    do {                                                                                   \
+        if ((core)->trace)                                                                 \
+            trace_record_event(core, &(struct trace_event){.kind = (kind_), __VA_ARGS__}); \
+    } while (0)
+void trace_record_event(struct core *core, struct trace_event *event);
 void inspect_start(struct core *core, uint64_t token, struct slice key, uint64_t deadline, bool probe);
 void inspect_done(struct core *core, struct inspection *inspection, enum reply_status status,
                   enum core_reason reason, const struct core_event *event);
+/* A look of the sampler: no deadline of its own. False: ENOMEM. */
+bool inspect_sample(struct core *core, struct slice key, const struct sampler_look *look);
+
+/* sampler.c */
+void sampler_settle(struct core *core); /* starts what is due */
+uint64_t sampler_next_deadline(const struct core *core);
+void sampler_looked(struct core *core, const struct inspection *inspection, enum reply_status status,
+                    const struct core_event *event);
 
 #endif

@@ -34,8 +34,11 @@ void probe_failed(struct core *core, const char *what, struct slice text)
     probe->retry_at = core->now + (PROBE_RETRY_NS << probe->doublings);
     if (probe->doublings < PROBE_RETRY_DOUBLINGS)
         probe->doublings++;
-    snprintf(probe->text, sizeof(probe->text), "%s%s%.*s", what, text.len > 0 ? ": " : "",
-             (int)(text.len < 160 ? text.len : 160), (const char *)text.data);
+    if (text.len > 0)
+        snprintf(probe->text, sizeof(probe->text), "%s: %.*s", what, (int)(text.len < 160 ? text.len : 160),
+                 (const char *)text.data);
+    else
+        snprintf(probe->text, sizeof(probe->text), "%s", what);
     if (strcmp(before, probe->text) != 0)
         probe_note(core);
 }

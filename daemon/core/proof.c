@@ -1,5 +1,5 @@
 /*
- * The proof of freshness: two links, one subscription, heartbeats, epochs and generations.
+ * The proof of freshness: two links, one subscription, heartbeats and generations.
  *
  * Happy path. The data link comes up; its first heartbeat reads who the server is and what meta says, and the
  * view is adopted. The subscription link comes up on the same server and subscribes. The next heartbeat reads
@@ -13,16 +13,15 @@
  *   The subscription dies   as_of stays; hits go on while the lease holds, then each read asks Redis.
  *   The data link dies      as_of stays; when the lease is over, reads are refused.
  *   Nothing moves           the same: no clock but CLOCK_BOOTTIME and no error is needed for the lease to end.
- *   Another server, flush,  meta or the run id differs, or seq went back: a new epoch. A pod that may write
- *   restart, failover       proposes its id; all pods drop cache and floors and start as at the beginning.
+ *   Another server, flush,  meta or the run differs, or seq went back: the epoch has ended; see epoch.c.
+ *   restart, failover
  *   The server is demoted   role is read with each heartbeat: both links are made again.
  */
 #include <stdio.h>
 
 #include "daemon/core/machine.h"
 
-#define HEARTBEAT_SPACING 16                 /* heartbeats wanted early are at least H/16 apart; picked */
-#define PROPOSE_RETRY_NS  (1000 * NS_PER_MS) /* after a refusal this pod acts like a reader for so long; picked */
+#define HEARTBEAT_SPACING 16 /* heartbeats wanted early are at least H/16 apart; picked */
 
 bool proof_lease_holds(const struct core *core)
 {
@@ -38,11 +37,12 @@ uint64_t proof_generation_as_of(const struct core *core, uint32_t generation)
     return core->generation_as_of[generation % GENERATIONS_KEPT];
 }
 
-static void generation_begin(struct core *core)
+void proof_generation_begin(struct core *core)
 {
     core->generation_as_of[core->generation % GENERATIONS_KEPT] = core->as_of;
     core->generation++;
     core->counters.generations++;
+    trace_event(core, TRACE_GENERATION, .version = core->generation);
 }
 
 /* Said at once if no change of readiness will say it. */
@@ -67,6 +67,13 @@ enum core_reason proof_reason(const struct core *core)
     if (!core->identity_ok)
         return core->proposing || core->view.meta.state != META_OK ? REASON_NO_EPOCH : REASON_NO_LINK;
     return REASON_NONE;
+}
+
+const char *proof_reason_text(const struct core *core, enum core_reason reason)
+{
+    if (reason == REASON_REPLICAS && core->guard.text[0])
+        return core->guard.sentence;
+    return core->trouble_text[0] ? core->trouble_text : core_reason_text(reason);
 }
 
 bool proof_may_wait(const struct core *core)
@@ -106,8 +113,16 @@ static void reset_link(struct core *core, enum core_link link, const char *why)
     proof_link_down(core, link);
 }
 
+/* A failover, perhaps: what the old primary has proven is not served any more unless the new one confirms it. */
+static void distrust(struct core *core)
+{
+    proof_generation_begin(core);
+    core->as_of = core->heartbeat.proven = 0;
+}
+
 static void reset_both(struct core *core, const char *why)
 {
+    distrust(core);
     if (core->data.up)
         reset_link(core, LINK_DATA, why);
     if (core->subscription_link.up)
@@ -134,9 +149,13 @@ void proof_link_up(struct core *core, enum core_link link, bool master, const st
         core->link_reason = REASON_NOT_MASTER;
         return;
     }
+    /* The newer one ends where Redis is found now; that it waits for the other keeps healing within one back-off.
+     */
     if (other->up && !run_id_equal(&other->run, run)) {
-        reset_both(core, "the two connections end on different servers");
-        return;
+        distrust(core);
+        reset_link(core, link == LINK_DATA ? LINK_SUBSCRIPTION : LINK_DATA,
+                   "the two connections end on different servers");
+        core->link_reason = REASON_NOT_MASTER;
     }
     if (link == LINK_DATA) {
         core->heard_at = core->now;
@@ -161,126 +180,12 @@ void proof_link_down(struct core *core, enum core_link link)
         core->proposing = false;
         core->link_reason = REASON_NO_LINK;
         h->asked = false;
+        guard_forget(core);
         core->trouble_text[0] = '\0';
         flight_link_down(core);
     }
     /* No heartbeat can end well before the link is back: strong reads ask Redis themselves. */
     read_release_barrier(core, core->now);
-}
-
-/* ---- epochs ----------------------------------------------------------------------------------------------- */
-
-void proof_forget(struct core *core, const char *why)
-{
-    generation_begin(core);
-    core->epoch_first_generation = core->generation;
-    stale_detector_reset(core->floors);
-    core->as_of = 0;
-    core->last = 0;
-    core->ahead = 0;
-    core->highest = 0;
-    core->run_first = core->run_last = 0;
-    core->heartbeat.missed = 0;
-    /* A PONG that is still to come belongs to what ended. */
-    core->heartbeat.pinged = false;
-    if (core->subscription == SUBSCRIPTION_CURRENT)
-        core->subscription = SUBSCRIPTION_STARTING;
-    snprintf(core->epoch_why, sizeof(core->epoch_why), "%s", why);
-}
-
-static void adopt(struct core *core, const struct meta *meta, const struct run_id *run, const char *why)
-{
-    proof_forget(core, why);
-    core->view = (struct store_view){.adopted = true, .meta = *meta, .run = *run};
-    core->highest = meta->seq;
-    core->counters.epochs++;
-
-    struct core_effect *note = note_push(core, NOTE_EPOCH);
-    if (note) {
-        note->note.seq = meta->seq;
-        note->note.text = core->epoch_why;
-    }
-}
-
-static bool same_store(const struct store_view *view, const struct meta *meta)
-{
-    return view->adopted && view->meta.state == meta->state && epoch_equal(&view->meta.epoch, &meta->epoch) &&
-           run_id_equal(&view->meta.run, &meta->run);
-}
-
-bool proof_meta_matches(const struct core *core, const struct meta *meta, uint64_t highest)
-{
-    return same_store(&core->view, meta) && meta->seq >= highest;
-}
-
-void proof_doubt(struct core *core)
-{
-    core->identity_ok = false;
-    core->heartbeat.wanted = true;
-}
-
-/* Why what was read is not the epoch that was known; NULL if it is. */
-static const char *epoch_changed(const struct core *core, const struct meta *meta, const struct run_id *run)
-{
-    const struct store_view *view = &core->view;
-
-    if (!view->adopted)
-        return "first contact with the store";
-    if (!run_id_equal(&view->run, run))
-        return "Redis restarted, or another server answers (its run id changed)";
-    if (!same_store(view, meta))
-        return meta->state == META_MISSING   ? "meta is gone: the store was flushed or its meta deleted"
-               : meta->state == META_INVALID ? "meta is unreadable"
-                                             : "another pod set it, or the store was cleared";
-    if (meta->state == META_OK && meta->seq < core->heartbeat.highest)
-        return "seq went back: the store lost writes (restore or failover to a stale replica)";
-    return NULL;
-}
-
-/* Whether writes can be committed under this meta on this server. */
-static bool meta_usable(const struct core *core, const struct meta *meta, const struct run_id *run)
-{
-    bool known = core->view.adopted && epoch_equal(&core->view.meta.epoch, &meta->epoch);
-
-    return meta->state == META_OK && run_id_equal(&meta->run, run) &&
-           !(known && meta->seq < core->heartbeat.highest);
-}
-
-static const char *proposal_reason(const struct core *core, const struct meta *meta, const struct run_id *run)
-{
-    if (meta->state == META_MISSING)
-        return core->view.adopted ? "meta is gone: the store was flushed or its meta deleted" : "the store is new";
-    if (meta->state == META_INVALID)
-        return "meta is unreadable";
-    if (!run_id_equal(&meta->run, run))
-        return "Redis restarted or failed over: meta stands on another run id";
-    return "seq went back: the store lost writes (restore or failover to a stale replica)";
-}
-
-static void propose(struct core *core, const struct meta *meta, const struct run_id *run)
-{
-    struct core_effect *effect = effect_push(core, FX_PROPOSE);
-
-    snprintf(core->proposal_why, sizeof(core->proposal_why), "%s", proposal_reason(core, meta, run));
-    effect->propose.seen = *meta;
-    effect->propose.run = *run;
-    effect->propose.min_seq = core->highest;
-    core->proposing = true;
-    core->identity_ok = false;
-    if (!core->view.adopted)
-        core->view.meta.state = meta->state;
-}
-
-void proof_proposed(struct core *core, const struct core_event *event)
-{
-    core->heard_at = core->now;
-    core->proposing = false;
-    core->heartbeat.wanted = true;
-    core->heartbeat.due = core->now;
-    if (event->proposed.status == REPLY_OK || event->proposed.status == REPLY_NOT_SENT)
-        return;
-    core->propose_retry_at = core->now + PROPOSE_RETRY_NS;
-    probe_failed(core, "a new epoch could not be set", event->proposed.text);
 }
 
 /* ---- heartbeat -------------------------------------------------------------------------------------------- */
@@ -314,7 +219,8 @@ void proof_identity(struct core *core, const struct core_event *event)
 {
     struct heartbeat *h = &core->heartbeat;
     const struct meta *meta = &event->identity.meta;
-    const struct run_id *run = &event->identity.run;
+    const struct run_id *server = &event->identity.run;
+    struct run_id run = run_join(server, &event->identity.history);
 
     if (!h->asked || event->identity.id != h->id)
         return;
@@ -327,7 +233,7 @@ void proof_identity(struct core *core, const struct core_event *event)
         read_release_barrier(core, h->asked_at);
         return;
     }
-    if (!event->identity.master || !run_id_equal(run, &core->data.run)) {
+    if (!event->identity.master || !run_id_equal(server, &core->data.run)) {
         core->counters.heartbeats_failed++;
         reset_both(core, event->identity.master ? "the run id of the connection changed"
                                                 : "the server is no longer a master");
@@ -337,26 +243,17 @@ void proof_identity(struct core *core, const struct core_event *event)
     core->store_us = event->identity.store_us;
     core->store_at = h->asked_at;
 
-    core->epoch_ok = meta_usable(core, meta, run);
-    if (!core->epoch_ok && core->config.may_write && core->now >= core->propose_retry_at) {
-        propose(core, meta, run);
+    if (!proof_epoch_read(core, meta, &run)) {
         read_release_barrier(core, h->asked_at);
         return;
     }
-    const char *why = epoch_changed(core, meta, run);
-    if (why) {
-        adopt(core, meta, run, core->proposal_why[0] ? core->proposal_why : why);
-        core->proposal_why[0] = '\0';
-    }
-    core->view.meta.seq = meta->seq;
-    core->view.meta.cleared = meta->cleared;
-    if (meta->seq > core->highest)
-        core->highest = meta->seq;
     core->identity_ok = true;
     core->trouble_text[0] = '\0';
+    guard_ask(core);
 
     if (core->subscription < SUBSCRIPTION_STARTING || !h->counts) {
-        read_release_barrier(core, h->asked_at);
+        h->ended_at = h->asked_at;
+        proof_part_ended(core);
         return;
     }
     if (h->pinged)
@@ -368,7 +265,7 @@ void proof_identity(struct core *core, const struct core_event *event)
     effect_push(core, FX_PING)->ping.nonce = h->nonce;
 }
 
-void proof_gap(struct core *core, uint64_t found, uint64_t last)
+void proof_gap(struct core *core, enum gap_reason reason, uint64_t found, uint64_t last)
 {
     struct core_effect *note = note_push(core, NOTE_GAP);
 
@@ -377,7 +274,9 @@ void proof_gap(struct core *core, uint64_t found, uint64_t last)
         note->note.current_seq = core->last;
     }
     core->counters.gaps++;
-    generation_begin(core);
+    core->measures.gaps[reason]++;
+    trace_event(core, TRACE_GAP, .seq = found, .other = core->last);
+    proof_generation_begin(core);
     core->last = last;
 }
 
@@ -390,18 +289,19 @@ static void generation_start(struct core *core)
         if (core->run_first > h->seq_read + 1) {
             /* Between what meta counted and the first message something is missing: prove it again. */
             core->counters.gaps++;
+            core->measures.gaps[GAP_START]++;
             core->counters.heartbeats_failed++;
             h->wanted = true;
             return;
         }
         last = core->run_last;
     }
-    generation_begin(core);
+    proof_generation_begin(core);
     core->last = last;
     if (last > core->highest)
         core->highest = last;
     core->subscription = SUBSCRIPTION_CURRENT;
-    core->as_of = h->started_at;
+    h->proven = h->started_at;
     core->counters.heartbeats++;
     h->missed = 0;
 }
@@ -411,13 +311,13 @@ static void generation_prove(struct core *core)
     struct heartbeat *h = &core->heartbeat;
 
     if (core->last >= h->seq_read) {
-        core->as_of = h->started_at;
+        h->proven = h->started_at;
         core->counters.heartbeats++;
         h->missed = 0;
         return;
     }
     core->counters.heartbeats_failed++;
-    proof_gap(core, h->seq_read, h->seq_read);
+    proof_gap(core, GAP_HEARTBEAT, h->seq_read, h->seq_read);
     h->wanted = true;
     if (++h->missed < 2)
         return;
@@ -432,11 +332,25 @@ void proof_pong(struct core *core, uint64_t nonce)
     if (!h->pinged || nonce != h->nonce)
         return;
     h->pinged = false;
+    histogram_add(&core->measures.heartbeat, core->now - h->started_at);
     if (core->subscription == SUBSCRIPTION_STARTING)
         generation_start(core);
     else
         generation_prove(core);
-    read_release_barrier(core, h->started_at);
+    h->ended_at = h->started_at;
+    proof_part_ended(core);
+}
+
+void proof_part_ended(struct core *core)
+{
+    const struct heartbeat *h = &core->heartbeat;
+    uint64_t proven = guard_limit(core, h->proven), ended = h->ended_at;
+
+    if (proven > core->as_of)
+        core->as_of = proven;
+    if (core->config.min_replicas > 0 && core->guard.ended_at < ended)
+        ended = core->guard.ended_at;
+    read_release_barrier(core, ended);
 }
 
 /* ---- what is due ------------------------------------------------------------------------------------------ */
@@ -446,7 +360,7 @@ static uint64_t heartbeat_due(const struct core *core)
     const struct heartbeat *h = &core->heartbeat;
     uint64_t early = h->asked_at + core->heartbeat_ns / HEARTBEAT_SPACING;
 
-    if (!core->data.up || h->asked || core->proposing)
+    if (!core->data.up || h->asked || core->guard.asked || core->proposing)
         return UINT64_MAX;
     /* Strong reads are not held back: one heartbeat serves all that wait. */
     if (!list_empty(&core->barrier) && !h->pinged)
@@ -464,13 +378,8 @@ static void note_readiness(struct core *core)
     struct core_effect *note = note_push(core, ready ? NOTE_READY : NOTE_NOT_READY);
     if (!note)
         return;
-    note->note.text = core_reason_text(REASON_LEASE);
-    if (proof_reason(core) != REASON_NONE)
-        note->note.text = core_reason_text(proof_reason(core));
-    if (core->trouble_text[0])
-        note->note.text = core->trouble_text;
-    if (ready)
-        note->note.text = "";
+    enum core_reason reason = guard_reason(core);
+    note->note.text = ready ? "" : proof_reason_text(core, reason == REASON_NONE ? REASON_LEASE : reason);
 }
 
 void proof_settle(struct core *core)

@@ -4,6 +4,7 @@
  * Happy path: the entry is of the current generation, the lease holds: a hit, answered within the step.
  * Otherwise, in this order:
  *   strong, and the subscription is current   wait for the next heartbeat, then decide again
+ *   the replica guard is behind               the same; what Redis answers counts only so far
  *   suspect, or the lease is over             confirm by seq (flight.c)
  *   not cached, or below min_version          fetch (flight.c)
  *   Redis cannot be asked                     stale where that is permitted, else refused
@@ -38,6 +39,8 @@ static void answer_entry(struct core *core, const struct read_request *read, uin
 {
     struct core_effect *effect;
 
+    if (outcome != READ_LOCAL)
+        histogram_add(&core->measures.staleness, core->now - as_of);
     if (entry->flags & ENTRY_TOMBSTONE)
         outcome = READ_ABSENT;
     effect = answer_push(core, read->token, outcome);
@@ -51,6 +54,8 @@ static void answer_entry(struct core *core, const struct read_request *read, uin
     effect->read_done.replaced = (entry->flags & ENTRY_REPLACED) != 0;
     if (outcome == READ_STALE) {
         effect->read_done.age_ns = core->now - as_of;
+        trace_event(core, TRACE_STALE, .key = read->key, .version = entry->version, .seq = entry->seq,
+                    .age_ns = core->now - as_of);
         core->counters.stale_served++;
     }
 }
@@ -60,6 +65,7 @@ static void answer_refused(struct core *core, uint64_t token, enum core_reason r
     struct core_effect *effect = answer_push(core, token, READ_REFUSED);
 
     core->counters.refused++;
+    core->measures.reads_refused[reason]++;
     effect->read_done.reason = reason;
     effect->read_done.text = text;
 }
@@ -111,6 +117,10 @@ static enum next decide(struct core *core, const struct decision *d, enum core_r
         if (current && read->strong && barrier_useful(core, d))
             return NEXT_BARRIER;
     }
+    if (guard_lets_wait(core) && guard_limit(core, core->now) < oldest_as_of(core, d)) {
+        *ret_reason = REASON_REPLICAS;
+        return d->barrier_passed ? NEXT_GIVE_UP : NEXT_BARRIER;
+    }
     if (*ret_reason != REASON_NONE && !proof_may_wait(core))
         return NEXT_GIVE_UP;
     return entry && entry->version >= read->min_version ? NEXT_CONFIRM : NEXT_FETCH;
@@ -141,8 +151,13 @@ static bool answer_stale(struct core *core, const struct read_request *read)
 
 static void give_up(struct core *core, const struct read_request *read, enum core_reason reason, struct slice text)
 {
-    if (!answer_stale(core, read))
-        answer_refused(core, read->token, reason == REASON_NONE ? REASON_LEASE : reason, text);
+    if (answer_stale(core, read))
+        return;
+    reason = reason == REASON_NONE ? REASON_LEASE : reason;
+    if (reason == REASON_REPLICAS)
+        text = slice_text(guard_text(core));
+    trace_event(core, TRACE_REFUSE, .detail = reason, .key = read->key);
+    answer_refused(core, read->token, reason, text);
 }
 
 static void wait_for_barrier(struct core *core, struct waiter *waiter)
@@ -264,10 +279,12 @@ void read_answer_fetched(struct core *core, struct waiter *waiter, const struct 
     }
     bool value = record->kind == RECORD_VALUE;
     struct core_effect *effect = answer_push(core, waiter->read.token, value ? READ_FRESH : READ_ABSENT);
-    if (waiter->confirmed)
+    if (waiter->confirmed) {
         core->counters.hits++;
-    else
+        histogram_add(&core->measures.staleness, core->now - as_of);
+    } else {
         core->counters.misses++;
+    }
     effect->read_done.value = value ? result->value : slice_of(NULL, 0);
     effect->read_done.source = record->source;
     effect->read_done.version = record->version;

@@ -274,6 +274,30 @@ void table_walk(struct table *table, uint64_t *cursor, unsigned max_buckets,
     *cursor = at < table->bucket_count ? at : 0;
 }
 
+#define PICK_CHAINS 1024 /* looked at in vain before a pick ends: 64 KiB of index; picked */
+
+const struct entry *table_pick(const struct table *table, uint64_t random)
+{
+    uint32_t at = scale((uint32_t)(random >> 32), table->bucket_count);
+    uint32_t nth = (uint32_t)random;
+
+    for (unsigned chains = 0; chains < PICK_CHAINS; chains++, at = (at + 1) % table->bucket_count) {
+        uint64_t slots[CHAIN_MAX * BUCKET_SLOTS];
+        unsigned count = 0;
+
+        for (const struct bucket *b = &table->buckets[at];; b = &table->buckets[b->overflow]) {
+            for (unsigned i = 0; i < BUCKET_SLOTS; i++)
+                if (b->slots[i])
+                    slots[count++] = b->slots[i];
+            if (b->overflow == 0)
+                break;
+        }
+        if (count > 0)
+            return slot_entry(table, slots[nth % count]);
+    }
+    return NULL;
+}
+
 void table_get_stats(const struct table *table, struct table_stats *ret_stats)
 {
     *ret_stats = (struct table_stats){

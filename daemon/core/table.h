@@ -119,6 +119,9 @@ void table_remove(struct table *table, uint64_t hash, struct entry *entry);
 void table_walk(struct table *table, uint64_t *cursor, unsigned max_buckets,
                 void (*each)(void *ctx, const struct entry *entry), void *ctx);
 
+/* An entry chosen by a random number; NULL: a nearly empty table. Does not count as asking for the key. */
+const struct entry *table_pick(const struct table *table, uint64_t random);
+
 void table_get_stats(const struct table *table, struct table_stats *ret_stats);
 
 #endif

@@ -6,7 +6,7 @@
  *   seq          the store's order: raised by every committed write; within one epoch it decides which of
  *                two records of a key is newer
  *   epoch        one unbroken history of the store: a random id without order
- *   run          id of the Redis server process an epoch stands on
+ *   run          what an epoch stands on: one Redis server process with one replication history
  *   meta         the hash of the partition in Redis: epoch, run, seq, cleared
  *   last         highest seq up to which the subscription has delivered everything
  *   generation   number of a stretch without a gap; an entry of an older one is suspect
@@ -46,10 +46,29 @@ struct epoch {
     char text[33];
 };
 
-/* Run id of a Redis server, 1 .. 40 characters as INFO prints it; empty is "unknown". */
+/* Run id of a Redis server, or its replication id, 1 .. 40 characters as INFO prints it; empty is "unknown". */
 struct run_id {
     char text[41];
 };
+
+#define RUN_HALF 20 /* characters: 80 random bits of each id */
+
+/*
+ * The run that a server is: the first half of its run id, the first half of its replication id (master_replid).
+ * The first changes when the process ends, the second when it has followed another server and is a master again
+ * (and, harmlessly, when its first replica attaches or the last one has been away for repl-backlog-ttl).
+ */
+static inline struct run_id run_join(const struct run_id *server, const struct run_id *history)
+{
+    struct run_id run = *server;
+    size_t len = strnlen(server->text, RUN_HALF);
+
+    if (history->text[0] == '\0')
+        return run;
+    memcpy(run.text + len, history->text, RUN_HALF);
+    run.text[len + strnlen(history->text, RUN_HALF)] = '\0';
+    return run;
+}
 
 static inline bool epoch_equal(const struct epoch *a, const struct epoch *b)
 {
@@ -92,6 +111,14 @@ struct record {
     struct slice source;   /* id of the pod that wrote it, <= SOURCE_MAX bytes */
     struct slice value;    /* empty unless RECORD_VALUE */
     uint8_t write_id[WRITE_ID_BYTES];
+};
+
+/* What can change while the core runs; the fields of core_config. */
+struct core_policy {
+    uint64_t max_stale_ns;
+    bool stale_on_partition;
+    uint64_t sampler_interval_ns;
+    unsigned sampler_samples;
 };
 
 #endif

@@ -150,6 +150,37 @@ void core_versions(const struct core *core, uint64_t now, struct slice prefix, u
     *cursor = at | (floors ? CURSOR_FLOORS : 0);
 }
 
+/* ---- trace ------------------------------------------------------------------------------------------------ */
+
+static uint64_t trace_hash(const struct core *core, struct slice key)
+{
+    uint64_t hash = table_hash(core->table, key);
+
+    return hash == 0 ? 1 : hash;
+}
+
+void trace_record_event(struct core *core, struct trace_event *event)
+{
+    uint64_t store_ns = (core->store_us + (core->now - core->store_at) / NS_PER_US) * NS_PER_US;
+
+    event->at = core->now;
+    if (event->hash == 0 && event->key.len > 0)
+        event->hash = trace_hash(core, event->key);
+    if (event->timestamp_ns > 0 && core->store_us > 0 && store_ns > event->timestamp_ns)
+        event->age_ns = store_ns - event->timestamp_ns;
+    trace_add(core->trace, event);
+}
+
+unsigned core_trace(const struct core *core, struct slice key, unsigned max, struct trace_record *ret_records)
+{
+    return core->trace ? trace_last(core->trace, trace_hash(core, key), max, ret_records) : 0;
+}
+
+const struct trace *core_get_trace(const struct core *core)
+{
+    return core->trace;
+}
+
 /* ---- inspect
  * ---------------------------------------------------------------------------------------------------- */
 
@@ -173,6 +204,19 @@ static void inspect_push(struct core *core, uint64_t token, struct slice key, en
         effect->inspect_done.result = FETCH_ABSENT;
 }
 
+static struct inspection *inspection_new(struct core *core, struct slice key, enum inspector inspector)
+{
+    struct inspection *inspection = calloc(1, sizeof(*inspection) + key.len);
+
+    if (!inspection)
+        return NULL;
+    inspection->inspector = inspector;
+    memcpy(inspection->key_bytes, key.data, key.len);
+    inspection->key = slice_of(inspection->key_bytes, key.len);
+    request_add(core, &inspection->request, REQUEST_INSPECTION);
+    return inspection;
+}
+
 void inspect_start(struct core *core, uint64_t token, struct slice key, uint64_t deadline, bool probe)
 {
     struct inspection *inspection = NULL;
@@ -181,7 +225,7 @@ void inspect_start(struct core *core, uint64_t token, struct slice key, uint64_t
     if (reason == REASON_NONE || proof_may_wait(core)) {
         reason = REASON_BUSY;
         if (probe || core->waiting < core->config.max_waiting)
-            inspection = calloc(1, sizeof(*inspection) + key.len);
+            inspection = inspection_new(core, key, probe ? FOR_PROBE : FOR_CLIENT);
     }
     if (!inspection) {
         if (probe)
@@ -191,11 +235,16 @@ void inspect_start(struct core *core, uint64_t token, struct slice key, uint64_t
         return;
     }
     inspection->token = token;
-    inspection->probe = probe;
-    memcpy(inspection->key_bytes, key.data, key.len);
-    inspection->key = slice_of(inspection->key_bytes, key.len);
-    request_add(core, &inspection->request, REQUEST_INSPECTION);
     call_arm(core, &inspection->call, CALL_INSPECTION, deadline);
+}
+
+bool inspect_sample(struct core *core, struct slice key, const struct sampler_look *look)
+{
+    struct inspection *inspection = inspection_new(core, key, FOR_SAMPLER);
+
+    if (inspection)
+        inspection->sampler = *look;
+    return inspection != NULL;
 }
 
 void inspect_done(struct core *core, struct inspection *inspection, enum reply_status status,
@@ -204,7 +253,9 @@ void inspect_done(struct core *core, struct inspection *inspection, enum reply_s
     bool waits_for_redis = inspection->request.sent && !event;
 
     call_disarm(core, &inspection->call);
-    if (inspection->probe && !inspection->answered)
+    if (inspection->inspector == FOR_SAMPLER)
+        sampler_looked(core, inspection, status, event);
+    else if (inspection->inspector == FOR_PROBE && !inspection->answered)
         probe_inspected(core, status == REPLY_OK,
                         event ? event->fetched.text : slice_text(core_reason_text(reason)));
     else if (!inspection->answered)

@@ -49,6 +49,8 @@ static struct core_effect *done_push(struct core *core, const struct write_reque
         core->counters.writes_failed++;
         break;
     }
+    if (outcome == WRITE_LOCAL || outcome >= WRITE_INDETERMINATE)
+        trace_event(core, TRACE_ACKNOWLEDGE, .detail = outcome, .key = write->key, .version = write->version);
     return effect;
 }
 
@@ -57,6 +59,8 @@ static void refuse(struct core *core, const struct write_request *write, enum co
 {
     struct core_effect *effect = done_push(core, write, WRITE_REFUSED);
 
+    trace_event(core, TRACE_WRITE_REFUSED, .detail = reason, .key = write->key, .version = write->version);
+    core->measures.writes_refused[reason]++;
     effect->write_done.reason = reason;
     effect->write_done.text = text;
 }
@@ -120,6 +124,7 @@ static void set_local(struct core *core, const struct write_request *write)
                 refuse(core, write, REASON_BUSY, slice_text("the cache of this pod has no room for the value"));
             return;
         }
+        trace_event(core, TRACE_FILL, .detail = TRACE_FROM_LOCAL, .key = write->key, .version = write->version);
         if (core->watching) {
             struct core_effect *note = note_push(core, NOTE_LOCAL);
             if (note) {
@@ -131,6 +136,8 @@ static void set_local(struct core *core, const struct write_request *write)
         }
         current = write->version;
     } else if (outcome == WRITE_STALE) {
+        trace_event(core, TRACE_REJECT, .detail = TRACE_FROM_LOCAL, .key = write->key, .version = write->version,
+                    .other = current);
         struct core_effect *note = note_push(core, NOTE_REJECTED);
         if (note) {
             note->note.key = write->key;
@@ -227,6 +234,8 @@ void pending_send(struct core *core, struct pending_write *pending)
     pending->epoch = core->view.meta.epoch;
     pending->highest = core->highest;
     pending->generation = core->generation;
+    trace_event(core, TRACE_WRITE, .detail = pending->write.op, .key = pending->write.key,
+                .version = pending->write.version);
     effect->write.id = pending->request.id;
     effect->write.epoch = core->view.meta.epoch;
     effect->write.run = core->view.run;
@@ -251,6 +260,19 @@ static struct core_effect *pending_done(struct core *core, struct pending_write 
     return done_push(core, &pending->write, outcome);
 }
 
+static struct core_effect *pending_refuse(struct core *core, struct pending_write *pending,
+                                          enum core_reason reason)
+{
+    struct core_effect *effect;
+
+    trace_event(core, TRACE_WRITE_REFUSED, .detail = reason, .key = pending->write.key);
+    effect = pending_done(core, pending, WRITE_REFUSED);
+    if (effect != &core->nobody)
+        core->measures.writes_refused[reason]++;
+    effect->write_done.reason = reason;
+    return effect;
+}
+
 void write_expired(struct core *core, struct pending_write *pending)
 {
     if (pending->probe)
@@ -261,8 +283,8 @@ void write_expired(struct core *core, struct pending_write *pending)
             reason = REASON_NO_EPOCH;
         else if (reason == REASON_NONE && !write_ready(core, pending))
             reason = REASON_PROBE;
-        struct core_effect *effect = pending_done(core, pending, WRITE_REFUSED);
-        effect->write_done.reason = reason == REASON_NONE ? REASON_TIMEOUT : reason;
+        reason = reason == REASON_NONE ? REASON_TIMEOUT : reason;
+        struct core_effect *effect = pending_refuse(core, pending, reason);
         if (reason == REASON_PROBE)
             effect->write_done.text = slice_text(core->probe.text);
         return;
@@ -325,6 +347,7 @@ static void acknowledge(struct core *core, struct pending_write *pending, const 
     const struct write_request *write = &pending->write;
     uint64_t seq = event->written.seq;
     struct apply_result result;
+    bool behind;
 
     if (!epoch_equal(&pending->epoch, &core->view.meta.epoch) ||
         pending->generation < core->epoch_first_generation)
@@ -341,11 +364,14 @@ static void acknowledge(struct core *core, struct pending_write *pending, const 
         return;
     }
     flight_note(core, write->key, seq);
+    /* While a subscription starts, messages do not move `last`: a newer one of the key may have come and be
+     * forgotten. */
+    behind = seq <= core->last || (core->subscription != SUBSCRIPTION_CURRENT && seq < core->highest);
     if (seq > core->highest)
         core->highest = seq;
     if (seq > core->ahead)
         core->ahead = seq;
-    if (seq <= core->last) {
+    if (behind) {
         /* Its message has been dealt with already, and perhaps a newer one of the key. */
         apply_hint(core, write->key, seq);
         return;
@@ -375,6 +401,10 @@ static void write_answered(struct core *core, struct pending_write *pending, con
     enum write_outcome outcome = WRITE_ERROR;
     const char *text = "";
 
+    _Static_assert((int)SCRIPT_CONFLICT == (int)WRITE_CONFLICT, "the first of both are the same");
+    if (event->written.result <= SCRIPT_CONFLICT)
+        trace_event(core, TRACE_ACKNOWLEDGE, .detail = event->written.result, .key = pending->write.key,
+                    .version = event->written.version, .seq = event->written.seq);
     switch (event->written.result) {
     case SCRIPT_ACCEPTED:
         outcome = WRITE_ACCEPTED;
@@ -409,8 +439,7 @@ static void write_answered(struct core *core, struct pending_write *pending, con
         write_requeue(core, pending);
         return;
     case SCRIPT_EXPIRED:
-        effect = pending_done(core, pending, WRITE_REFUSED);
-        effect->write_done.reason = REASON_TIMEOUT;
+        pending_refuse(core, pending, REASON_TIMEOUT);
         return;
     case SCRIPT_CORRUPT:
         text = "the stored record is unreadable and stays as it is; delete it in Redis";
