@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 
@@ -35,7 +36,7 @@ static void on_redis_closed(void *ctx)
 static void finish(struct daemon *d)
 {
     uv_handle_t *own[] = {
-        (uv_handle_t *)&d->prepare,    (uv_handle_t *)&d->tick,    (uv_handle_t *)&d->watchdog,
+        (uv_handle_t *)&d->prepare,    (uv_handle_t *)&d->tick,    (uv_handle_t *)&d->report,
         (uv_handle_t *)&d->stop_limit, (uv_handle_t *)&d->sigterm, (uv_handle_t *)&d->sigint,
         (uv_handle_t *)&d->sighup,
     };
@@ -45,8 +46,10 @@ static void finish(struct daemon *d)
     d->finished = true;
     for (size_t i = 0; i < sizeof(own) / sizeof(own[0]); i++)
         uv_close(own[i], NULL);
+    metrics_close(d->metrics);
     connections_close(d->conns);
     listener_close(d->listener);
+    listener_close(d->admin_listener);
     if (d->redis)
         redis_stop(d->redis, on_redis_closed, d);
 }
@@ -68,8 +71,10 @@ static void on_stop_signal(uv_signal_t *handle, int signum)
         return;
     d->stopping = true;
     log_event(d->log, daemon_clock(), LOG_LEVEL_INFO, "stopping", LOG_TEXT("signal", strsignal(signum)));
-    notify_stopping(d->notify, "stopping");
+    notify_stopping(d->notify, "stopping: answering what is in flight");
     listener_stop(d->listener);
+    if (d->admin_listener)
+        listener_stop(d->admin_listener);
     connections_drain(d->conns);
     uv_timer_start(&d->stop_limit, on_stop_limit, STOP_LIMIT_MS, 0);
 }
@@ -79,7 +84,7 @@ static void on_hangup(uv_signal_t *handle, int signum)
     struct daemon *d = handle->data;
 
     (void)signum;
-    log_line(d->log, daemon_clock(), LOG_LEVEL_INFO, "SIGHUP ignored: a changed configuration needs a restart");
+    daemon_reload(d);
 }
 
 /* ---- the loop --------------------------------------------------------------------------------------------- */
@@ -93,30 +98,37 @@ static void on_prepare(uv_prepare_t *prepare)
         finish(d);
 }
 
-static void on_watchdog(uv_timer_t *timer)
+static void on_report(uv_timer_t *timer)
 {
-    notify_watchdog(((struct daemon *)timer->data)->notify);
+    daemon_report(timer->data);
 }
 
-static void init_handles(struct daemon *d)
+/* 0 or -errno: without memory there is no loop, and no handle may touch it. */
+static int init_handles(struct daemon *d)
 {
-    uint64_t watchdog_ms = d->notify->watchdog_ns / 2 / NS_PER_MS;
+    uint64_t report_ms = NOTIFY_PERIOD_NS / NS_PER_MS, feed_ms = d->notify->watchdog_ns / 4 / NS_PER_MS;
+    int r = uv_loop_init(&d->loop);
 
-    uv_loop_init(&d->loop);
+    if (r < 0)
+        return r;
     uv_prepare_init(&d->loop, &d->prepare);
     uv_timer_init(&d->loop, &d->tick);
-    uv_timer_init(&d->loop, &d->watchdog);
+    uv_timer_init(&d->loop, &d->report);
     uv_timer_init(&d->loop, &d->stop_limit);
     uv_signal_init(&d->loop, &d->sigterm);
     uv_signal_init(&d->loop, &d->sigint);
     uv_signal_init(&d->loop, &d->sighup);
-    d->prepare.data = d->tick.data = d->watchdog.data = d->stop_limit.data = d;
+    d->prepare.data = d->tick.data = d->report.data = d->stop_limit.data = d;
     d->sigterm.data = d->sigint.data = d->sighup.data = d;
     uv_signal_start(&d->sigterm, on_stop_signal, SIGTERM);
     uv_signal_start(&d->sigint, on_stop_signal, SIGINT);
     uv_signal_start(&d->sighup, on_hangup, SIGHUP);
-    if (watchdog_ms > 0)
-        uv_timer_start(&d->watchdog, on_watchdog, watchdog_ms, watchdog_ms);
+    progress_init(&d->progress, d->config->staleness.bound_ns, uv_hrtime());
+    if (feed_ms > 0 && feed_ms < report_ms)
+        report_ms = feed_ms;
+    if (d->notify->fd >= 0)
+        uv_timer_start(&d->report, on_report, report_ms, report_ms);
+    return 0;
 }
 
 /* ---- the parts -------------------------------------------------------------------------------------------- */
@@ -125,8 +137,9 @@ static void init_handles(struct daemon *d)
 static unsigned raise_descriptors(struct daemon *d)
 {
     unsigned wanted = d->config->limits.connections;
+    unsigned spare = SPARE_FDS + (d->config->metrics.listen[0] ? HTTP_FDS : 0);
     struct rlimit limit;
-    rlim_t needed = (rlim_t)wanted + SPARE_FDS;
+    rlim_t needed = (rlim_t)wanted + spare;
 
     if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
         return wanted;
@@ -137,7 +150,7 @@ static unsigned raise_descriptors(struct daemon *d)
     }
     if (limit.rlim_cur >= needed)
         return wanted;
-    wanted = limit.rlim_cur > SPARE_FDS ? (unsigned)(limit.rlim_cur - SPARE_FDS) : 1;
+    wanted = limit.rlim_cur > spare ? (unsigned)(limit.rlim_cur - spare) : 1;
     log_event(d->log, daemon_clock(), LOG_LEVEL_WARNING, "fewer connections than configured: raise LimitNOFILE",
               LOG_UINT("connections", wanted));
     return wanted;
@@ -157,15 +170,20 @@ static int make_core(struct daemon *d)
         .max_value = c->cache.max_value,
         .bound_ns = c->staleness.bound_ns,
         .max_stale_ns = c->staleness.max_stale_ns,
+        .min_replicas = c->staleness.min_replicas,
         .stale_on_partition = c->staleness.on_partition == ON_PARTITION_STALE,
         .may_write = c->pod.may_write,
         .probe = true,
+        .trace_events = c->trace.events,
+        .sampler_interval_ns = c->verify.interval_ns,
+        .sampler_samples = c->verify.samples,
     };
     char error[512];
     int r;
 
     strncpy(core.source, c->pod.id, SOURCE_MAX);
     daemon_random(d, core.hash_key, sizeof(core.hash_key));
+    daemon_random(d, &core.sampler_seed, sizeof(core.sampler_seed));
     if (c->cache.on_set_local_cache[0]) {
         r = hook_load(&d->hook, c->cache.on_set_local_cache, c->pod.id, c->cache.max_value, error, sizeof(error));
         if (r != 0) {
@@ -175,6 +193,7 @@ static int make_core(struct daemon *d)
         core.hook = hook_on_set;
         core.hook_ctx = d->hook;
     }
+    d->pending_bytes_max = core.pending_bytes;
     r = core_new(&d->core, &core);
     if (r < 0)
         fail(d,
@@ -182,13 +201,30 @@ static int make_core(struct daemon *d)
     return r;
 }
 
+static void note_listening(struct daemon *d, const struct sockaddr_un *inherited)
+{
+    struct slice path = slice_text(d->config->listen.socket);
+    struct slice other = path;
+
+    if (inherited)
+        other = slice_of(inherited->sun_path, strnlen(inherited->sun_path, sizeof(inherited->sun_path)));
+    /* The unit of the socket decides then; that [listen] says otherwise must not go unseen. */
+    if (!slice_equal(path, other))
+        log_event(d->log, daemon_clock(), LOG_LEVEL_WARNING,
+                  "listening where systemd does, not at [listen] socket", LOG_SLICE("socket", path));
+    log_event(d->log, daemon_clock(), LOG_LEVEL_INFO, "listening", LOG_SLICE("socket", other),
+              LOG_TEXT("pod", d->config->pod.id), LOG_TEXT("version", DCACHED_VERSION));
+}
+
 static int make_listener(struct daemon *d)
 {
-    int inherited = notify_listen_fd();
+    struct sockaddr_un addr;
+    int inherited = notify_listen_fd(&addr);
     struct listener_config listener = {
         .path = d->config->listen.socket,
         .mode = d->config->listen.socket_mode,
         .gid = d->config->listen.gid,
+        .door = DOOR_MAIN,
         .inherited_fd = inherited >= 0 ? inherited : -1,
         .on_accept = wiring_on_accept,
         .ctx = d,
@@ -203,6 +239,35 @@ static int make_listener(struct daemon *d)
     r = listener_new(&d->listener, &d->loop, &listener, error, sizeof(error));
     if (r != 0)
         fail(d, r > 0 ? error : strerror(-r));
+    else
+        note_listening(d, inherited >= 0 ? &addr : NULL);
+    return r;
+}
+
+/* Bound first: once the main socket is there, so is this one. */
+static int make_admin_listener(struct daemon *d)
+{
+    const struct config *c = d->config;
+    struct listener_config listener = {
+        .path = c->listen.admin_socket,
+        .mode = c->listen.admin_socket_mode,
+        .gid = c->listen.admin_gid,
+        .door = DOOR_ADMIN,
+        .inherited_fd = -1,
+        .on_accept = wiring_on_accept,
+        .ctx = d,
+    };
+    char error[512];
+    int r;
+
+    if (!c->listen.admin_socket[0])
+        return 0;
+    r = listener_new(&d->admin_listener, &d->loop, &listener, error, sizeof(error));
+    if (r != 0)
+        fail(d, r > 0 ? error : strerror(-r));
+    else
+        log_event(d->log, daemon_clock(), LOG_LEVEL_INFO, "listening for administration",
+                  LOG_TEXT("socket", c->listen.admin_socket));
     return r;
 }
 
@@ -225,47 +290,76 @@ static int make_parts(struct daemon *d)
         fail(d, strerror(-r));
         return r;
     }
+    if (!wiring_metrics_start(d))
+        return -1;
     /* Last: whoever gets through is served. */
-    return make_listener(d);
+    r = make_admin_listener(d);
+    return r ? r : make_listener(d);
 }
 
-static void free_parts(struct daemon *d)
-{
-    d->ops = ops_free(d->ops);
-    d->core = core_free(d->core);
-    hook_unload(d->hook);
-    uv_loop_close(&d->loop);
-}
-
-int daemon_run(const struct config *config, struct log *log, struct notify *notify)
+int daemon_new(struct daemon **ret, struct config *config, struct log *log, struct notify *notify)
 {
     size_t largest = config->cache.max_value + config->cache.max_key + MESSAGE_SLACK;
-    struct daemon daemon = {
-        .config = config,
-        .log = log,
-        .notify = notify,
-        .started_at = daemon_clock(),
-        .tick_due = UINT64_MAX,
-        .max_message = largest > MESSAGE_MIN ? largest : MESSAGE_MIN,
-        .random_used = RANDOM_POOL,
-    };
-    struct daemon *d = &daemon;
+    struct daemon *d = calloc(1, sizeof(*d));
     int r;
 
-    init_handles(d);
-    r = make_parts(d);
-    if (r == 0) {
-        uv_prepare_start(&d->prepare, on_prepare);
-        redis_start(d->redis);
-        log_event(log, daemon_clock(), LOG_LEVEL_INFO, "listening", LOG_TEXT("socket", config->listen.socket),
-                  LOG_TEXT("pod", config->pod.id), LOG_TEXT("version", DCACHED_VERSION));
-        notify_ready(notify, "listening, waiting for Redis");
-    } else {
-        finish(d);
+    if (!d) {
+        log_event(log, daemon_clock(), LOG_LEVEL_ERROR, "cannot start", LOG_TEXT("cause", strerror(ENOMEM)));
+        return DAEMON_FAILED;
     }
+    d->config = config;
+    d->log = log;
+    d->notify = notify;
+    d->started_at = daemon_clock();
+    reload_init(d);
+    d->tick_due = UINT64_MAX;
+    d->max_message = largest > MESSAGE_MIN ? largest : MESSAGE_MIN;
+    d->random_used = RANDOM_POOL;
+    r = init_handles(d);
+    if (r < 0) {
+        log_event(log, daemon_clock(), LOG_LEVEL_ERROR, "cannot start", LOG_TEXT("cause", strerror(-r)));
+        free(d);
+        return DAEMON_FAILED;
+    }
+    if (make_parts(d) != 0) {
+        daemon_free(d);
+        return DAEMON_FAILED;
+    }
+    uv_prepare_start(&d->prepare, on_prepare);
+    redis_start(d->redis);
+    notify_ready(notify, "listening, waiting for Redis");
+    *ret = d;
+    return DAEMON_OK;
+}
+
+void daemon_serve(struct daemon *d)
+{
     uv_run(&d->loop, UV_RUN_DEFAULT);
-    free_parts(d);
-    if (r == 0)
-        log_line(log, daemon_clock(), LOG_LEVEL_INFO, "stopped");
-    return r == 0 ? DAEMON_OK : DAEMON_FAILED;
+}
+
+struct daemon *daemon_free(struct daemon *d)
+{
+    finish(d);
+    uv_run(&d->loop, UV_RUN_DEFAULT);
+    ops_free(d->ops);
+    core_free(d->core);
+    hook_unload(d->hook);
+    reload_deinit(d);
+    uv_loop_close(&d->loop);
+    free(d);
+    return NULL;
+}
+
+int daemon_run(struct config *config, const struct config_source *source, struct log *log, struct notify *notify)
+{
+    struct daemon *d;
+    int r = daemon_new(&d, config, log, notify);
+
+    if (r != DAEMON_OK)
+        return r;
+    d->reload.source = source;
+    daemon_serve(d);
+    daemon_free(d);
+    log_line(log, daemon_clock(), LOG_LEVEL_INFO, "stopped");
+    return DAEMON_OK;
 }

@@ -14,11 +14,23 @@ enum {
     DAEMON_FAILED = 1, /* could not start; one line of the log says why */
 };
 
+struct daemon;
+
 /*
- * All three outlive the call. Listens as soon as possible, and answers (refusing) while Redis is absent. Returns
- * DAEMON_OK after a graceful stop: nothing more is accepted, what is in flight is answered within 2 s, the
- * socket is removed.
+ * All three outlive the daemon. It listens when this returns DAEMON_OK, and answers (refusing) while Redis is
+ * absent. DAEMON_FAILED leaves nothing behind.
  */
-int daemon_run(const struct config *config, struct log *log, struct notify *notify);
+int daemon_new(struct daemon **ret, struct config *config, struct log *log, struct notify *notify);
+/*
+ * Serves until SIGTERM or SIGINT. The stop is graceful: nothing more is accepted, what is in flight is answered
+ * within 2 s, the socket is removed.
+ */
+void daemon_serve(struct daemon *daemon);
+/* Closes what is still open at once, without an answer to anybody, and frees everything. Returns NULL. */
+struct daemon *daemon_free(struct daemon *daemon);
+
+/* All of it. DAEMON_OK after a graceful stop. SIGHUP reads `source` anew and changes config and log; it outlives
+ * the daemon too. */
+int daemon_run(struct config *config, const struct config_source *source, struct log *log, struct notify *notify);
 
 #endif

@@ -1,5 +1,6 @@
 #include "daemon/wiring.h"
 
+#include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
 #include <time.h>
@@ -47,6 +48,54 @@ static void log_rejected(struct daemon *d, const struct core_effect *effect, uin
               LOG_SLICE("source", effect->note.source), LOG_TEXT("origin", effect->note.origin));
 }
 
+#define EVENTS_LOGGED 12 /* picked: they fit into a line */
+#define EVENT_TEXT    112
+#define EVENTS_TEXT   (16 + EVENTS_LOGGED * EVENT_TEXT)
+
+static int event_text(const struct trace_record *r, uint64_t now, char text[EVENT_TEXT])
+{
+    const char *detail = trace_detail_name(r);
+    char version[32] = "", seq[32] = "";
+
+    if (r->version > 0)
+        snprintf(version, sizeof(version), " version %llu", (unsigned long long)r->version);
+    if (r->seq > 0)
+        snprintf(seq, sizeof(seq), " seq %llu", (unsigned long long)r->seq);
+    return snprintf(text, EVENT_TEXT, "%llu ms before: %s%s%s%s%s%s",
+                    (unsigned long long)((now - r->at) / NS_PER_MS), trace_kind_words((enum trace_kind)r->kind),
+                    detail[0] ? " (" : "", detail, detail[0] ? ")" : "", version, seq);
+}
+
+/* events="1204 ms before: message received (applied) version 3 seq 17; ...": nothing but the daemon's own words.
+ */
+static void events_text(const struct daemon *d, struct slice key, uint64_t now, char text[EVENTS_TEXT])
+{
+    struct trace_record records[EVENTS_LOGGED];
+    unsigned count = core_trace(d->core, key, EVENTS_LOGGED, records);
+    size_t len = (size_t)snprintf(text, EVENTS_TEXT, "events=\"");
+
+    for (unsigned i = 0; i < count; i++) {
+        char one[EVENT_TEXT];
+
+        if (event_text(&records[i], now, one) >= EVENT_TEXT - 2)
+            continue;
+        len += (size_t)snprintf(text + len, EVENTS_TEXT - len, "%s%s", i > 0 ? "; " : "", one);
+    }
+    snprintf(text + len, EVENTS_TEXT - len, "\"");
+}
+
+static void log_inconsistent(struct daemon *d, const struct core_effect *effect, uint64_t now)
+{
+    char events[EVENTS_TEXT];
+
+    events_text(d, effect->note.key, now, events);
+    log_event(d->log, now, LOG_LEVEL_ERROR, "INCONSISTENT: the cached copy was dropped",
+              LOG_SLICE("key", effect->note.key), LOG_UINT("cached_version", effect->note.version),
+              LOG_UINT("cached_seq", effect->note.seq), LOG_UINT("redis_version", effect->note.current_version),
+              LOG_UINT("redis_seq", effect->note.current_seq), LOG_TEXT("cause", effect->note.text),
+              LOG_RAW(events));
+}
+
 static void log_readiness(struct daemon *d, const struct core_effect *effect, uint64_t now)
 {
     bool ready = effect->note.kind == NOTE_READY;
@@ -56,7 +105,7 @@ static void log_readiness(struct daemon *d, const struct core_effect *effect, ui
     else
         log_event(d->log, now, LOG_LEVEL_WARNING, "not ready: reads are refused unless Redis can be asked",
                   LOG_TEXT("cause", effect->note.text));
-    notify_status(d->notify, ready ? "ready" : effect->note.text);
+    daemon_report(d);
 }
 
 static void log_note(struct daemon *d, const struct core_effect *effect, uint64_t now)
@@ -89,6 +138,9 @@ static void log_note(struct daemon *d, const struct core_effect *effect, uint64_
         log_event(d->log, now, LOG_LEVEL_WARNING, "unreadable record in Redis", LOG_SLICE("key", effect->note.key),
                   LOG_TEXT("text", text));
         break;
+    case NOTE_INCONSISTENT:
+        log_inconsistent(d, effect, now);
+        break;
     case NOTE_WRITES:
         if (text[0])
             log_event(d->log, now, LOG_LEVEL_WARNING, "writes are not possible", LOG_TEXT("cause", text));
@@ -112,9 +164,10 @@ static void carry_out(struct daemon *d, const struct core_effect *effect, uint64
         break;
     case FX_NOTE:
         log_note(d, effect, now);
-        ops_note(d->ops, effect);
+        ops_note(d->ops, effect, now);
         break;
     default:
+        d->heartbeats_asked += effect->type == FX_IDENTITY;
         d->asked_redis = true;
         redis_execute(d->redis, effect);
         break;
@@ -135,8 +188,12 @@ void wiring_on_tick(uv_timer_t *timer)
     struct daemon *d = timer->data;
     struct core_event event = {.type = EV_TICK, .now = daemon_clock()};
 
+    if (d->tick_due > 0 && event.now > d->tick_due) /* 0: as soon as possible */
+        histogram_add(&d->loop_lag, event.now - d->tick_due);
     d->tick_due = UINT64_MAX;
     daemon_step(d, &event);
+    if (core_next_deadline(d->core) > event.now)
+        progress_settled(&d->progress, uv_hrtime());
 }
 
 static void set_tick(struct daemon *d)
@@ -179,6 +236,7 @@ static void on_opened(void *ctx, uint64_t client, const struct peer *peer)
 {
     struct daemon *d = ctx;
 
+    permit_client(d, client);
     if (log_wants(d->log, LOG_LEVEL_DEBUG))
         log_event(d->log, daemon_clock(), LOG_LEVEL_DEBUG, "client connected", LOG_UINT("client", client),
                   LOG_UINT("uid", peer->uid), LOG_UINT("pid", peer->pid));
@@ -296,6 +354,16 @@ static void describe(void *ctx, struct ops_surroundings *ret)
         .redis_version = redis.server_version,
         .redis_role = redis.role,
         .redis_durability = redis.durability,
+        .redis_persistence_trouble = redis.persistence_trouble,
+        .redis_eviction = redis.eviction,
+        .redis_max_bytes = redis.max_bytes,
+        .redis_used_bytes = redis.used_bytes,
+        .redis_replicas = redis.replicas,
+        .min_replicas = d->config->staleness.min_replicas,
+        .memory_bytes = d->config->cache.max_memory,
+        .config_error = d->reload.error ? d->reload.error : "",
+        .config_restart = d->reload.restart ? d->reload.restart : "",
+        .config_loaded_ms = d->reload.loaded_at_ms,
         .uptime_ms = (daemon_clock() - d->started_at) / NS_PER_MS,
         .connections = connections_count(d->conns),
         .pid = (uint64_t)getpid(),
@@ -303,6 +371,16 @@ static void describe(void *ctx, struct ops_surroundings *ret)
 }
 
 #define REDIS_COUNTERS(X) X(connects) X(connect_failures) X(bytes_in) X(bytes_out)
+
+void wiring_net_counters(const struct daemon *d, struct net_counters *ret)
+{
+    struct listener_counters listener;
+
+    connections_get_counters(d->conns, ret);
+    listener_get_counters(d->listener, &listener);
+    ret->accept_pauses = listener.accept_pauses;
+    ret->accept_errors = listener.accept_errors;
+}
 
 /* Those of net, then those of redis (with `redis_` before their names). */
 static const char *counter_at(void *ctx, unsigned index, uint64_t *ret_value)
@@ -317,15 +395,11 @@ static const char *counter_at(void *ctx, unsigned index, uint64_t *ret_value)
     };
     struct daemon *d = ctx;
     struct net_counters net;
-    struct listener_counters listener;
     struct redis_status redis;
 
     if (index >= sizeof(names) / sizeof(names[0]))
         return NULL;
-    connections_get_counters(d->conns, &net);
-    listener_get_counters(d->listener, &listener);
-    net.accept_pauses = listener.accept_pauses;
-    net.accept_errors = listener.accept_errors;
+    wiring_net_counters(d, &net);
     redis_get_status(d->redis, &redis);
     *ret_value = (const uint64_t[]){
 #define X(name, help) net.name,
@@ -355,6 +429,7 @@ struct ops_config wiring_ops_config(struct daemon *d)
         .default_ttl_ms = c->cache.default_ttl_ns / NS_PER_MS,
         .tombstone_ttl_ms = c->staleness.tombstone_ttl_ns / NS_PER_MS,
         .carry_value = c->cache.propagate == PROPAGATE_VALUE,
+        .refuse = permit_refuse,
         .step = ops_step,
         .random = random_bytes,
         .answer_begin = on_answer_begin,
@@ -408,6 +483,8 @@ struct redis_config wiring_redis_config(struct daemon *d)
         .max_value = c->cache.max_value,
         .answer_deadline_ns = c->staleness.bound_ns,
         .backoff_max_ns = c->staleness.bound_ns / 4,
+        .may_write = c->pod.may_write,
+        .min_replicas = c->staleness.min_replicas,
         .on_event = on_redis_event,
         .on_log = on_redis_log,
         .random = random_bytes,

@@ -69,15 +69,15 @@ void draft_error_at(struct draft *draft, int line, const char *format, ...)
 void draft_error_key(struct draft *draft, int index, const char *format, ...)
 {
     const struct config_key *key = config_key_at((size_t)index);
-    const struct origin *origin = &draft->origins[index];
+    const struct config_origin *origin = &draft->config.origins[index];
     char where[CONFIG_VALUE_MAX + 128], name[64];
     config_env_name(key, name, sizeof name);
-    if (origin->kind == ORIGIN_FILE)
+    if (origin->kind == CONFIG_FROM_FILE)
         snprintf(where, sizeof where, "%.*s:%d: [%s] %s: ", CONFIG_VALUE_MAX, draft->path, origin->line,
                  key->section, key->name);
     else
-        snprintf(where, sizeof where, "%s: [%s] %s: ", origin->kind == ORIGIN_ENV ? name : "default", key->section,
-                 key->name);
+        snprintf(where, sizeof where, "%s: [%s] %s: ", origin->kind == CONFIG_FROM_ENV ? name : "default",
+                 key->section, key->name);
     va_list args;
     va_start(args, format);
     add_line(draft->report, &draft->report->errors, &draft->report->error_count, make_line(where, format, args));
@@ -238,6 +238,15 @@ static int key_of_env(const char *entry, size_t name_len)
     return -1;
 }
 
+static bool is_for_clients(const char *entry)
+{
+    static const char *const names[] = {"DCACHED_SOCKET=", "DCACHED_ADMIN_SOCKET=", "DCACHED_SERVER_UID="};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (strncmp(entry, names[i], strlen(names[i])) == 0)
+            return true;
+    return false;
+}
+
 static int load_env(struct draft *draft)
 {
     char why[CONFIG_WHY_MAX], quoted[CONFIG_QUOTE_MAX], name[64];
@@ -248,13 +257,13 @@ static int load_env(struct draft *draft)
         size_t name_len = (size_t)(equals - entry);
         int index = key_of_env(entry, name_len);
         if (index >= 0) {
-            draft->origins[index] = (struct origin){.kind = ORIGIN_ENV};
+            draft->config.origins[index] = (struct config_origin){.kind = CONFIG_FROM_ENV};
             int r = config_value_parse(config_key_at((size_t)index), equals + 1, &draft->config, why);
             if (r > 0)
                 draft_error_key(draft, index, "%s", why);
             if (r < 0)
                 return r;
-        } else if (strncmp(entry, "DCACHED_SOCKET=", 15) != 0) { /* that one is for clients */
+        } else if (!is_for_clients(entry)) {
             snprintf(name, sizeof name, "%.*s", (int)name_len, entry);
             draft_warning(draft, "the environment variable %s is of no key; dcached.conf(5) lists them",
                           config_quote(name, quoted));
@@ -291,27 +300,15 @@ void config_deinit(struct config *config)
         const struct config_key *key = config_key_at(i);
         if (key->type == CONFIG_TEXT)
             free(*(char **)((char *)config + key->offset));
+        if (key->type == CONFIG_ACCESS)
+            access_list_deinit((struct access_list *)(void *)((char *)config + key->offset));
     }
     free(config->redis.host);
     free(config->redis.unix_path);
+    free(config->metrics.host);
+    free(config->metrics.unix_path);
     if (config->redis.password)
         explicit_bzero(config->redis.password, strlen(config->redis.password));
     free(config->redis.password);
     memset(config, 0, sizeof *config);
-}
-
-void config_print(const struct config *config, FILE *to)
-{
-    const char *section = "";
-    char value[CONFIG_VALUE_MAX];
-    for (size_t i = 0; i < config_key_count(); i++) {
-        const struct config_key *key = config_key_at(i);
-        if (strcmp(section, key->section) != 0)
-            fprintf(to, "%s[%s]\n", i ? "\n" : "", key->section);
-        section = key->section;
-        config_value_print(key, config, value);
-        fprintf(to, "%s =%s%s\n", key->name, *value ? " " : "", value);
-        if (strcmp(key->name, "password_file") == 0)
-            fprintf(to, "; the password is %s\n", config->redis.password ? "set, and not shown" : "not set");
-    }
 }

@@ -18,6 +18,7 @@
 #include <stdio.h>
 #include <sys/types.h>
 
+#include "daemon/host/access.h"
 #include "daemon/host/log.h"
 
 #define CONFIG_DEFAULT_PATH "/etc/dcached/dcached.conf"
@@ -26,7 +27,18 @@ enum config_role { ROLE_WRITER, ROLE_READER };
 enum config_propagate { PROPAGATE_VALUE, PROPAGATE_INVALIDATE };
 enum config_on_partition { ON_PARTITION_REFUSE, ON_PARTITION_STALE };
 
+#define CONFIG_KEY_MAX 64 /* room for the table; checked when it is compiled */
+
+/* Where a key got its value from. */
+enum config_from { CONFIG_FROM_DEFAULT, CONFIG_FROM_FILE, CONFIG_FROM_ENV };
+
+struct config_origin {
+    enum config_from kind;
+    int line; /* CONFIG_FROM_FILE */
+};
+
 struct config {
+    struct config_origin origins[CONFIG_KEY_MAX]; /* by index in the table of keys */
     struct {
         char *id; /* 1 .. 63 printable characters; the source of every record */
         enum config_role role;
@@ -37,7 +49,14 @@ struct config {
         unsigned socket_mode;
         char *socket_group; /* "": the daemon's own group */
         gid_t gid;          /* derived; (gid_t)-1: the daemon's own group */
+        char *admin_socket; /* "": none */
+        unsigned admin_socket_mode;
+        char *admin_socket_group;
+        gid_t admin_gid; /* as gid */
     } listen;
+    struct {
+        struct access_list read, write, admin;
+    } access;
     struct {
         char *addr;      /* as written */
         char *host;      /* derived; NULL when unix_path is set; no brackets around an IPv6 address */
@@ -64,6 +83,7 @@ struct config {
         uint64_t bound_ns; /* D */
         enum config_on_partition on_partition;
         uint64_t max_stale_ns;
+        unsigned min_replicas;     /* 0: no replica guard */
         uint64_t tombstone_ttl_ns; /* a whole number of milliseconds */
     } staleness;
     struct {
@@ -72,7 +92,21 @@ struct config {
         uint64_t timeout_ns;  /* deadline of a call that names none */
     } limits;
     struct {
+        uint64_t interval_ns; /* 0: never */
+        unsigned samples;
+    } verify;
+    struct {
+        unsigned events; /* 0: none */
+    } trace;
+    struct {
+        char *listen;    /* as written; "": none */
+        char *host;      /* derived; NULL: every interface, or unix_path is set */
+        uint16_t port;   /* derived */
+        char *unix_path; /* derived; NULL: TCP */
+    } metrics;
+    struct {
         enum log_level level; /* as written; see config_log_level */
+        enum log_format format;
         bool debug_mode;
     } log;
 };
@@ -115,8 +149,30 @@ int config_load(struct config *ret, const struct config_source *source, struct c
 /* Overwrites the password before freeing. A zeroed config is fine. */
 void config_deinit(struct config *config);
 
-/* The effective configuration as an ini file that config_load accepts; the password is not in it. */
-void config_print(const struct config *config, FILE *to);
+/*
+ * The effective configuration as an ini file that config_load accepts. Above each key a comment says where it has
+ * its value from: "; PATH:LINE", "; environment DCACHED_SECTION_KEY" or "; default". path NULL: without these. Of
+ * the password: "; password = ***".
+ */
+void config_print(const struct config *config, const char *path, FILE *to);
+
+/* ---- reloading ------------------------------------------------------------------------------------------ */
+
+/* What config_take did, in words for the log and `status`; each owned by the struct, never NULL after it. */
+struct config_changes {
+    char *applied; /* "log.level: info -> debug, ..."; "": none */
+    char *restart; /* "staleness.bound: 1s -> 500ms needs a restart, ..."; "": none */
+    size_t applied_count, restart_count;
+};
+
+/*
+ * Takes over from `loaded` what can change while the daemon runs, and says what cannot. What is taken holds beside
+ * the rest as it runs: buffers and max_stale that are too small for the max_value and the bound in force wait for
+ * the restart with these. Secrets are said to have changed, no more. `loaded` stays the caller's to deinit. 0 or
+ * -ENOMEM (nothing was taken).
+ */
+int config_take(struct config *running, struct config *loaded, struct config_changes *ret);
+void config_changes_deinit(struct config_changes *changes);
 
 /* ---- the table of keys ---------------------------------------------------------------------------------- */
 
@@ -127,11 +183,13 @@ enum config_type {
     CONFIG_NUMBER,
     CONFIG_BOOL, /* yes no */
     CONFIG_CHOICE,
-    CONFIG_MODE, /* octal */
+    CONFIG_MODE,   /* octal */
+    CONFIG_ACCESS, /* a struct access_list, as text */
 };
 
 struct config_key {
     const char *section, *name;
+    bool live; /* a changed value holds after SIGHUP; otherwise after a restart */
     enum config_type type;
     const char *default_text;   /* "": empty */
     uint64_t min, max;          /* of the value; of the length of a text, in bytes */
@@ -139,8 +197,6 @@ struct config_key {
     const char *help;           /* one line */
     size_t offset;              /* in struct config */
 };
-
-#define CONFIG_KEY_MAX 64 /* room for the table; checked when it is compiled */
 
 /* index 0, 1, ... in the order of the file; NULL: past the end. */
 const struct config_key *config_key_at(size_t index);
@@ -150,6 +206,9 @@ int config_key_find(const char *section, const char *name);
 bool config_section_known(const char *section);
 
 #define CONFIG_VALUE_MAX 4096 /* bytes of a value, its NUL included */
+
+/* "DCACHED_SECTION_KEY" */
+void config_env_name(const struct config_key *key, char *name, size_t size);
 
 /* The value of one key as an operator would write it. */
 void config_value_print(const struct config_key *key, const struct config *config, char text[CONFIG_VALUE_MAX]);

@@ -1,6 +1,5 @@
 #include <arpa/inet.h>
 #include <errno.h>
-#include <grp.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
@@ -31,50 +30,66 @@ static void check_pod(struct draft *draft)
     config->pod.may_write = config->pod.role == ROLE_WRITER || config->redis.reader_can_set_to_redis;
 }
 
-static void check_socket(struct draft *draft)
+static void check_socket_path(struct draft *draft, int index, const char *path)
 {
-    const char *path = draft->config.listen.socket;
     if (path[0] != '/')
-        draft_error_key(draft, KEY_INDEX(listen, socket), "is not absolute; a path that begins with /");
+        draft_error_key(draft, index, "is not absolute; a path that begins with /");
     else if (path[strlen(path) - 1] == '/')
-        draft_error_key(draft, KEY_INDEX(listen, socket), "names a directory; the path of the socket itself");
+        draft_error_key(draft, index, "names a directory; the path of the socket itself");
+}
+
+static void check_sockets(struct draft *draft)
+{
+    const char *main_socket = draft->config.listen.socket, *admin = draft->config.listen.admin_socket;
+    check_socket_path(draft, KEY_INDEX(listen, socket), main_socket);
+    if (*admin)
+        check_socket_path(draft, KEY_INDEX(listen, admin_socket), admin);
+    if (*admin && strcmp(admin, main_socket) == 0)
+        draft_error_key(draft, KEY_INDEX(listen, admin_socket), "is that of [listen] socket; another path");
 }
 
 /* A name of /etc/group, or a number: containers often have no such file. */
-static int check_group(struct draft *draft)
+static int check_group(struct draft *draft, int index, const char *name, gid_t *ret)
 {
-    const char *name = draft->config.listen.socket_group;
-    draft->config.listen.gid = (gid_t)-1;
+    *ret = (gid_t)-1;
     if (!*name)
         return 0;
-    size_t digits = strspn(name, "0123456789");
-    if (!name[digits] && digits <= 9) {
-        draft->config.listen.gid = (gid_t)strtoul(name, NULL, 10);
-        return 0;
-    }
-    struct group group, *found = NULL;
-    size_t size = 16 * 1024;
-    char *buffer = malloc(size);
-    if (!buffer)
-        return -ENOMEM;
-    int error;
-    while ((error = getgrnam_r(name, &group, buffer, size, &found)) == ERANGE && size < 16 * 1024 * 1024) {
-        size *= 4;
-        char *larger = realloc(buffer, size);
-        if (!larger) {
-            free(buffer);
-            return -ENOMEM;
-        }
-        buffer = larger;
-    }
     char quoted[CONFIG_QUOTE_MAX];
-    if (found)
-        draft->config.listen.gid = group.gr_gid;
-    else
-        draft_error_key(draft, KEY_INDEX(listen, socket_group), "there is no group %s; its name or number",
-                        config_quote(name, quoted));
-    free(buffer);
-    return 0;
+    int r = access_find_group(name, ret);
+    if (r > 0)
+        draft_error_key(draft, index, "there is no group %s; its name or number", config_quote(name, quoted));
+    return r < 0 ? r : 0;
+}
+
+static int check_groups(struct draft *draft)
+{
+    struct config *config = &draft->config;
+    int r = check_group(draft, KEY_INDEX(listen, socket_group), config->listen.socket_group, &config->listen.gid);
+    return r ? r
+             : check_group(draft, KEY_INDEX(listen, admin_socket_group), config->listen.admin_socket_group,
+                           &config->listen.admin_gid);
+}
+
+static int check_list(struct draft *draft, int index, struct access_list *list)
+{
+    char why[CONFIG_WHY_MAX];
+    int r = access_list_resolve(list, why, sizeof why);
+    if (r > 0)
+        draft_error_key(draft, index, "%s", why);
+    for (size_t i = 0; i < list->uid_count; i++)
+        if (list->uids[i] == ACCESS_UNMAPPED)
+            draft_warning(draft, "[access] %s: %d is also what every process of another user namespace looks like",
+                          config_key_at((size_t)index)->name, ACCESS_UNMAPPED);
+    return r < 0 ? r : 0;
+}
+
+static int check_access(struct draft *draft)
+{
+    struct config *config = &draft->config;
+    int r = check_list(draft, KEY_INDEX(access, read), &config->access.read);
+    if (r == 0)
+        r = check_list(draft, KEY_INDEX(access, write), &config->access.write);
+    return r ? r : check_list(draft, KEY_INDEX(access, admin), &config->access.admin);
 }
 
 /* ---- [redis] addr --------------------------------------------------------------------------------------- */
@@ -163,6 +178,32 @@ static int check_addr(struct draft *draft)
     return 0;
 }
 
+/* :PORT is every interface. */
+static int check_metrics(struct draft *draft)
+{
+    struct config *config = &draft->config;
+    const char *addr = config->metrics.listen;
+    const char *wrong, *host = NULL;
+    size_t host_len = 0;
+    if (!*addr)
+        return 0;
+    if (strncmp(addr, "unix:", 5) == 0) {
+        wrong = check_unix_path(addr + 5);
+        if (!wrong && !(config->metrics.unix_path = strdup(addr + 5)))
+            return -ENOMEM;
+    } else if (addr[0] == ':') {
+        wrong = parse_port(addr + 1, &config->metrics.port);
+    } else {
+        wrong = split_addr(addr, &host, &host_len, &config->metrics.port);
+        if (!wrong && !(config->metrics.host = strndup(host, host_len)))
+            return -ENOMEM;
+    }
+    if (wrong)
+        draft_error_key(draft, KEY_INDEX(metrics, listen),
+                        "%s; HOST:PORT, [IPv6]:PORT, :PORT, unix:/PATH or nothing", wrong);
+    return 0;
+}
+
 static void check_names(struct draft *draft)
 {
     if (strpbrk(draft->config.redis.key_prefix, "{}"))
@@ -236,7 +277,12 @@ static int check_password(struct draft *draft)
 /* Reports the key that somebody wrote, rather than one that stands at its default. */
 static int to_blame(const struct draft *draft, int first, int second)
 {
-    return draft->origins[first].kind == ORIGIN_DEFAULT ? second : first;
+    return draft->config.origins[first].kind == CONFIG_FROM_DEFAULT ? second : first;
+}
+
+uint64_t config_buffers_min(const struct config *config)
+{
+    return 2 * (config->cache.max_value + config->cache.max_key);
 }
 
 static void check_sizes(struct draft *draft)
@@ -249,9 +295,8 @@ static void check_sizes(struct draft *draft)
         draft_error_key(draft, to_blame(draft, KEY_INDEX(cache, max_memory), KEY_INDEX(cache, max_value)),
                         "max_memory holds less than four values of %s; max_memory = %s or more", max_value, least);
     }
-    uint64_t message = 2 * (config->cache.max_value + config->cache.max_key);
-    if (config->limits.buffers < message) {
-        config_number_print(CONFIG_SIZE, message, least, sizeof least);
+    if (config->limits.buffers < config_buffers_min(config)) {
+        config_number_print(CONFIG_SIZE, config_buffers_min(config), least, sizeof least);
         draft_error_key(draft, to_blame(draft, KEY_INDEX(limits, buffers), KEY_INDEX(cache, max_value)),
                         "buffers cannot hold two messages of max_value = %s; [limits] buffers = %s or more",
                         max_value, least);
@@ -288,13 +333,17 @@ static void check_hook(struct draft *draft)
 int config_check(struct draft *draft)
 {
     check_pod(draft);
-    check_socket(draft);
+    check_sockets(draft);
     check_names(draft);
     check_sizes(draft);
     check_staleness(draft);
     check_hook(draft);
-    int r = check_group(draft);
+    int r = check_groups(draft);
+    if (r == 0)
+        r = check_access(draft);
     if (r == 0)
         r = check_addr(draft);
+    if (r == 0)
+        r = check_metrics(draft);
     return r ? r : check_password(draft);
 }

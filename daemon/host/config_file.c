@@ -94,8 +94,7 @@ static bool check_section(struct reader *reader, struct line line)
     }
     if (len > SECTION_MAX || !config_section_known(reader->section)) {
         char quoted[CONFIG_QUOTE_MAX];
-        draft_error_at(reader->draft, reader->line,
-                       "%s is no section; [pod], [listen], [redis], [cache], [staleness], [limits] or [log]",
+        draft_error_at(reader->draft, reader->line, "%s is no section; dcached.conf(5) lists them",
                        len > SECTION_MAX ? "this" : config_quote(reader->section, quoted));
         return false;
     }
@@ -185,12 +184,12 @@ static int set_key(struct reader *reader, const char *name, const char *value)
                        config_quote(name, quoted));
         return 0;
     }
-    if (draft->origins[index].kind == ORIGIN_FILE) {
+    if (draft->config.origins[index].kind == CONFIG_FROM_FILE) {
         draft_error_at(draft, reader->line, "[%s] %s: stands on line %d already; once", reader->section, name,
-                       draft->origins[index].line);
+                       draft->config.origins[index].line);
         return 0;
     }
-    draft->origins[index] = (struct origin){.kind = ORIGIN_FILE, .line = reader->line};
+    draft->config.origins[index] = (struct config_origin){.kind = CONFIG_FROM_FILE, .line = reader->line};
     char why[CONFIG_WHY_MAX];
     int r = config_value_parse(config_key_at((size_t)index), value, &draft->config, why);
     if (r > 0)

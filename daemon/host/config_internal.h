@@ -5,6 +5,7 @@
  *   config_file.c   lines of the file to keys and texts
  *   config_check.c  what several keys, or the system, have to agree on
  *   config.c        loading: file, environment, checks
+ *   config_change.c one configuration against another: printing, and what a reload takes over
  */
 #ifndef DCACHED_HOST_CONFIG_INTERNAL_H
 #define DCACHED_HOST_CONFIG_INTERNAL_H
@@ -13,17 +14,8 @@
 
 #define CONFIG_WHY_MAX 4608 /* a path and a sentence */
 
-/* Where a key got its value from. */
-enum origin_kind { ORIGIN_DEFAULT, ORIGIN_FILE, ORIGIN_ENV };
-
-struct origin {
-    enum origin_kind kind;
-    int line; /* ORIGIN_FILE */
-};
-
 struct draft {
     struct config config;
-    struct origin origins[CONFIG_KEY_MAX];
     const char *path; /* name of the file in errors */
     char *const *env;
     struct config_report *report;
@@ -37,9 +29,6 @@ __attribute__((format(printf, 3, 4))) void draft_error_at(struct draft *draft, i
 __attribute__((format(printf, 3, 4))) void draft_error_key(struct draft *draft, int index, const char *format,
                                                            ...);
 __attribute__((format(printf, 2, 3))) void draft_warning(struct draft *draft, const char *format, ...);
-
-/* "DCACHED_SECTION_KEY" */
-void config_env_name(const struct config_key *key, char *name, size_t size);
 
 /* The content of a regular file, NUL-terminated, owned by the caller; mode_refused: bits it must not have. NULL:
  * `why` says what is wrong, and *ret_missing whether it is that there is no such file. */
@@ -68,5 +57,7 @@ int config_file_parse(struct draft *draft, const char *text, size_t len);
 
 /* After all values: derives host, port, gid, password ... and compares keys. 0 or -ENOMEM. */
 int config_check(struct draft *draft);
+/* The least [limits] buffers for its max_value and max_key. */
+uint64_t config_buffers_min(const struct config *config);
 
 #endif

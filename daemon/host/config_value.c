@@ -220,6 +220,8 @@ int config_value_parse(const struct config_key *key, const char *text, struct co
     switch (key->type) {
     case CONFIG_TEXT:
         return parse_text(key, text, field, why);
+    case CONFIG_ACCESS:
+        return parse_text(key, text, &((struct access_list *)field)->text, why);
     case CONFIG_DURATION:
     case CONFIG_SIZE:
         return parse_number(key, text, field, why);
@@ -240,7 +242,7 @@ int config_value_parse(const struct config_key *key, const char *text, struct co
 
 _Static_assert(sizeof(enum config_role) == sizeof(unsigned) && sizeof(enum config_propagate) == sizeof(unsigned) &&
                    sizeof(enum config_on_partition) == sizeof(unsigned) &&
-                   sizeof(enum log_level) == sizeof(unsigned),
+                   sizeof(enum log_level) == sizeof(unsigned) && sizeof(enum log_format) == sizeof(unsigned),
                "a choice is stored as an unsigned");
 
 void config_value_print(const struct config_key *key, const struct config *config, char text[CONFIG_VALUE_MAX])
@@ -249,6 +251,9 @@ void config_value_print(const struct config_key *key, const struct config *confi
     switch (key->type) {
     case CONFIG_TEXT:
         snprintf(text, CONFIG_VALUE_MAX, "%s", *(char *const *)field);
+        break;
+    case CONFIG_ACCESS:
+        snprintf(text, CONFIG_VALUE_MAX, "%s", ((const struct access_list *)field)->text);
         break;
     case CONFIG_DURATION:
     case CONFIG_SIZE:

@@ -35,11 +35,32 @@ void log_init(struct log *log, int fd, enum log_level level, const char *journal
     memset(log, 0, sizeof *log);
     log->fd = fd;
     log->level = level;
+    log->format = LOG_FORMAT_TEXT;
+    log->journal_fd = -1;
     struct stat st;
     if (fstat(fd, &st) < 0)
         return;
     log->is_socket = S_ISSOCK(st.st_mode);
     log->journal = is_journal(&st, journal_stream);
+}
+
+void log_deinit(struct log *log)
+{
+    if (log->journal_fd >= 0)
+        close(log->journal_fd);
+    log->journal_fd = -1;
+}
+
+void log_set_format(struct log *log, enum log_format format, const char *journal_socket)
+{
+    if (format == LOG_FORMAT_AUTO)
+        format = log->journal ? LOG_FORMAT_JOURNAL : LOG_FORMAT_TEXT;
+    log->format = format;
+    if (format != LOG_FORMAT_JOURNAL || log->journal_fd >= 0)
+        return;
+    log->journal_addr = (struct sockaddr_un){.sun_family = AF_UNIX};
+    snprintf(log->journal_addr.sun_path, sizeof log->journal_addr.sun_path, "%s", journal_socket);
+    log->journal_fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 }
 
 /* ---- rate limit ----------------------------------------------------------------------------------------- */
@@ -104,6 +125,33 @@ static ssize_t write_now(const struct log *log, const char *line, size_t len)
     return write(log->fd, line, len);
 }
 
+/* Above 0: written; 0: to be held back; below 0: the journal is away. */
+static ssize_t write_journal(const struct log *log, const struct log_entry *entry)
+{
+    char data[LOG_JOURNAL_MAX];
+    size_t len = log_format_journal(data, entry);
+    /* By name each time: a journald that was started again has another socket. */
+    ssize_t n = sendto(log->journal_fd, data, len, MSG_DONTWAIT | MSG_NOSIGNAL,
+                       (const struct sockaddr *)&log->journal_addr, sizeof log->journal_addr);
+    if (n >= 0)
+        return 1;
+    return errno == EAGAIN || errno == ENOBUFS || errno == ENOMEM ? 0 : -1;
+}
+
+static ssize_t write_entry(const struct log *log, const struct log_entry *entry)
+{
+    char line[LOG_JSON_MAX];
+    if (log->format == LOG_FORMAT_JOURNAL && log->journal_fd >= 0) {
+        ssize_t n = write_journal(log, entry);
+        if (n >= 0)
+            return n;
+    }
+    size_t len = log->format == LOG_FORMAT_JSON
+                     ? log_format_json(line, entry)
+                     : log_format_text(line, log->journal ? LOG_START_PRIORITY : LOG_START_TIME, entry);
+    return write_now(log, line, len);
+}
+
 void log_write(struct log *log, uint64_t now, enum log_level level, const char *message,
                const struct log_field *fields, size_t count)
 {
@@ -116,12 +164,16 @@ void log_write(struct log *log, uint64_t now, enum log_level level, const char *
 
     struct timespec wall;
     clock_gettime(CLOCK_REALTIME, &wall);
-    char line[LOG_LINE_MAX];
-    size_t len = log_format(line, log->journal, (uint64_t)wall.tv_sec * NS_PER_SECOND + (uint64_t)wall.tv_nsec,
-                            level, message, fields, count, suppressed);
-
+    struct log_entry entry = {
+        .wall_ns = (uint64_t)wall.tv_sec * NS_PER_SECOND + (uint64_t)wall.tv_nsec,
+        .level = level,
+        .message = message,
+        .fields = fields,
+        .count = count,
+        .suppressed = suppressed,
+    };
     int saved_errno = errno;
-    if (write_now(log, line, len) <= 0) {
+    if (write_entry(log, &entry) <= 0) {
         log->suppressed_total++;
         bucket_of(log, now, message)->suppressed += suppressed + 1;
     }

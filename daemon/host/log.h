@@ -1,11 +1,20 @@
 /*
- * The log: one line per event to stderr,
+ * The log: one entry per event, in one of three forms.
  *
+ * Text, to stderr, at most LOG_LINE_MAX bytes; longer values end in "...":
  *     [<priority> | timestamp ]level message key=value key="value with blanks"
+ * with the journal's priority prefix when stderr is the journal, a UTC timestamp otherwise.
  *
- * with the journal's priority prefix when stderr is the journal, a UTC timestamp otherwise. What comes from
- * outside (keys, sources, error texts) is escaped: no control byte, terminal escape or invalid UTF-8 is ever
- * written raw. A line is at most LOG_LINE_MAX bytes; longer values end in "...".
+ * JSON, to stderr, one object on a line of at most LOG_JSON_MAX bytes, always valid:
+ *     {"time":"2026-01-02T03:04:05.123456789Z","level":"info","message":"...","fields":{"key":"...","version":7}}
+ * A value that is not UTF-8 stands as base64 under its name with "_base64"; one longer than LOG_JSON_VALUE bytes
+ * is cut and followed by its length under its name with "_bytes".
+ *
+ * Journal, a datagram to journald's socket: MESSAGE (the text form), PRIORITY, SYSLOG_IDENTIFIER, DCACHED_EVENT
+ * (the message alone) and each field as DCACHED_NAME with its own bytes. While the socket is away, text to stderr.
+ *
+ * What comes from outside (keys, sources, error texts) is escaped: no control byte, terminal escape or invalid
+ * UTF-8 is ever written raw to stderr.
  *
  *     log_event(log, now, LOG_LEVEL_WARNING, "STALE DATA REJECTED",
  *               LOG_SLICE("key", key), LOG_UINT("version", version), LOG_TEXT("source", source));
@@ -13,8 +22,8 @@
  *
  * The message is a fixed text and names the kind of event. Each kind has a token bucket (LOG_BURST lines,
  * LOG_RATE more per second, debug lines excepted); what is held back is counted and said in the next line of
- * that kind: suppressed=N. `now` is CLOCK_BOOTTIME in nanoseconds. Writing never blocks: a line that stderr
- * does not take at once is held back and counted too.
+ * that kind: suppressed=N. `now` is CLOCK_BOOTTIME in nanoseconds. Writing never blocks: what stderr or the
+ * journal does not take at once is held back and counted too.
  *
  * One thread.
  */
@@ -24,16 +33,25 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/un.h>
 
 #include "proto/slice.h"
 
-#define LOG_LINE_MAX 2048 /* below PIPE_BUF, so that a line goes out whole or not at all */
-#define LOG_BURST    20   /* picked */
-#define LOG_RATE     5    /* lines per second and kind; picked */
-#define LOG_KINDS    128  /* kinds told apart; further ones share one bucket. Picked: the daemon has fewer */
+#define LOG_LINE_MAX       2048        /* below PIPE_BUF, so that a line goes out whole or not at all */
+#define LOG_JSON_MAX       4096        /* PIPE_BUF */
+#define LOG_JSON_VALUE     256         /* picked: keys of usual length fit */
+#define LOG_JOURNAL_MAX    (32 * 1024) /* holds the longest key, source and text; far below a datagram's limit */
+#define LOG_JOURNAL_SOCKET "/run/systemd/journal/socket"
+#define LOG_BURST          20  /* picked */
+#define LOG_RATE           5   /* lines per second and kind; picked */
+#define LOG_KINDS          128 /* kinds told apart; further ones share one bucket. Picked: the daemon has fewer */
 
 /* The order is that of redis_config.on_log. */
 enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARNING, LOG_LEVEL_INFO, LOG_LEVEL_DEBUG };
+
+/* auto: the journal's protocol where stderr is the journal, otherwise text. The order is that of the words of
+ * `[log] format`. */
+enum log_format { LOG_FORMAT_AUTO, LOG_FORMAT_TEXT, LOG_FORMAT_JSON, LOG_FORMAT_JOURNAL };
 
 /* "error", "warning", "info", "debug" */
 const char *log_level_name(enum log_level level);
@@ -70,14 +88,24 @@ struct log_bucket {
 struct log {
     int fd;
     bool is_socket;
-    bool journal;
+    bool journal; /* fd is a stream that the journal reads */
+    enum log_format format;
     enum log_level level;
+    int journal_fd; /* for its datagrams; -1: none. Closed by log_deinit */
+    struct sockaddr_un journal_addr;
     uint64_t suppressed_total;
     struct log_bucket buckets[LOG_KINDS + 1];
 };
 
 /* fd stays the caller's. journal_stream: $JOURNAL_STREAM or NULL; fd is the journal when it names that file. */
 void log_init(struct log *log, int fd, enum log_level level, const char *journal_stream);
+void log_deinit(struct log *log);
+/* journal_socket: the path of journald's, LOG_JOURNAL_SOCKET. Without log_set_format: text. */
+void log_set_format(struct log *log, enum log_format format, const char *journal_socket);
+static inline void log_set_level(struct log *log, enum log_level level)
+{
+    log->level = level;
+}
 
 static inline bool log_wants(const struct log *log, enum log_level level)
 {
@@ -106,11 +134,25 @@ static inline void log_line(struct log *log, uint64_t now, enum log_level level,
 /* Takes a token of the message's bucket. True: write the line, *ret_suppressed lines were held back before. */
 bool log_admit(struct log *log, uint64_t now, const char *message, uint64_t *ret_suppressed);
 
-/*
- * The line with its newline, <= LOG_LINE_MAX bytes, not NUL-terminated; returns its length. wall_ns:
- * CLOCK_REALTIME, unused for the journal.
- */
-size_t log_format(char line[static LOG_LINE_MAX], bool journal, uint64_t wall_ns, enum log_level level,
-                  const char *message, const struct log_field *fields, size_t count, uint64_t suppressed);
+/* One entry for the three forms; wall_ns: CLOCK_REALTIME. */
+struct log_entry {
+    uint64_t wall_ns;
+    enum log_level level;
+    const char *message;
+    const struct log_field *fields;
+    size_t count;
+    uint64_t suppressed;
+};
+
+enum log_start { LOG_START_TIME, LOG_START_PRIORITY, LOG_START_NONE };
+
+/* A line of text with its newline, <= LOG_LINE_MAX bytes, not NUL-terminated; returns its length. LOG_START_NONE:
+ * no level either. */
+size_t log_format_text(char line[static LOG_LINE_MAX], enum log_start start, const struct log_entry *entry);
+/* A line of JSON with its newline; not NUL-terminated; returns its length. */
+size_t log_format_json(char line[static LOG_JSON_MAX], const struct log_entry *entry);
+/* A datagram of the journal's native protocol; fields that do not fit are left out, and DCACHED_TRUNCATED=1 says
+ * so. */
+size_t log_format_journal(char data[static LOG_JOURNAL_MAX], const struct log_entry *entry);
 
 #endif

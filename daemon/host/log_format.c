@@ -3,7 +3,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "daemon/host/log.h"
+#include "daemon/host/log_internal.h"
 
 #define VALUE_MAX 256 /* bytes of one value as printed; picked: keys of usual length fit */
 
@@ -39,18 +39,20 @@ struct log_field log_field_raw(const char *text)
     return (struct log_field){.type = LOG_FIELD_RAW, .bytes = slice_text(text ? text : "")};
 }
 
-/* Code points that change how a terminal shows what stands around them, or that nobody can see. */
-static bool is_deceptive(uint32_t c)
+bool log_is_deceptive(uint32_t c)
 {
     return (c >= 0x80 && c < 0xa0) || c == 0xad || c == 0x61c || (c >= 0x200b && c <= 0x200f) ||
            (c >= 0x2028 && c <= 0x202e) || (c >= 0x2060 && c <= 0x206f) || c == 0xfeff ||
            (c >= 0xfff0 && c <= 0xfffb) || (c >= 0xe0000 && c <= 0xe0fff);
 }
 
-/* Length of the well-formed, harmless UTF-8 sequence of two to four bytes at s; 0: there is none. */
-static size_t utf8_len(const uint8_t *s, size_t left)
+size_t log_utf8_decode(const uint8_t *s, size_t left, uint32_t *ret)
 {
     size_t len = s[0] >= 0xf0 ? 4 : s[0] >= 0xe0 ? 3 : 2;
+    if (s[0] < 0x80) {
+        *ret = s[0];
+        return 1;
+    }
     if (s[0] < 0xc2 || s[0] > 0xf4 || len > left)
         return 0;
     uint32_t c = s[0] & (0xffu >> (len + 1));
@@ -60,9 +62,18 @@ static size_t utf8_len(const uint8_t *s, size_t left)
         c = c << 6 | (s[i] & 0x3f);
     }
     static const uint32_t lowest[] = {0, 0, 0x80, 0x800, 0x10000};
-    if (c < lowest[len] || c > 0x10ffff || (c >= 0xd800 && c <= 0xdfff) || is_deceptive(c))
+    if (c < lowest[len] || c > 0x10ffff || (c >= 0xd800 && c <= 0xdfff))
         return 0;
+    *ret = c;
     return len;
+}
+
+/* Length of the well-formed, harmless UTF-8 sequence of two to four bytes at s; 0: there is none. */
+static size_t utf8_len(const uint8_t *s, size_t left)
+{
+    uint32_t c;
+    size_t len = log_utf8_decode(s, left, &c);
+    return len && !log_is_deceptive(c) ? len : 0;
 }
 
 /* Adds the character at s, escaped where it is unsafe; returns how many bytes of s it stands for. */
@@ -124,7 +135,7 @@ static void put_bytes(struct out *out, struct slice s)
 {
     char value[VALUE_MAX];
     bool quoted = needs_quotes(s);
-    struct out inner = {.bytes = value, .cap = sizeof value - 5}; /* two quotes and the dots */
+    struct out inner = {.bytes = value, .cap = sizeof value - 6}; /* two quotes, the dots and a NUL */
     put_chars(&inner, s, quoted);
     char whole[VALUE_MAX];
     int len = snprintf(whole, sizeof whole, "%s%.*s%s%s", quoted ? "\"" : "", (int)inner.len, value,
@@ -159,42 +170,53 @@ static void put_field(struct out *out, const struct log_field *field)
     }
 }
 
-static void put_start(struct out *out, bool journal, uint64_t wall_ns, enum log_level level)
+int log_priority(enum log_level level)
+{
+    static const int priorities[] = {3, 4, 6, 7}; /* of syslog(3) */
+    return priorities[level];
+}
+
+size_t log_put_time(char *text, size_t size, uint64_t wall_ns, int digits)
+{
+    time_t seconds = (time_t)(wall_ns / 1000000000);
+    char fraction[16];
+    struct tm tm;
+    gmtime_r(&seconds, &tm);
+    size_t len = strftime(text, size, "%Y-%m-%dT%H:%M:%S", &tm);
+    snprintf(fraction, sizeof fraction, "%09u", (unsigned)(wall_ns % 1000000000));
+    return len + (size_t)snprintf(text + len, size - len, ".%.*sZ", digits, fraction);
+}
+
+static void put_start(struct out *out, enum log_start start, const struct log_entry *entry)
 {
     char text[64];
-    if (journal) {
-        static const int priorities[] = {3, 4, 6, 7}; /* of syslog(3) */
-        snprintf(text, sizeof text, "<%d>", priorities[level]);
-        put_text(out, text);
-    } else {
-        time_t seconds = (time_t)(wall_ns / 1000000000);
-        struct tm tm;
-        gmtime_r(&seconds, &tm);
-        size_t len = strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &tm);
-        snprintf(text + len, sizeof text - len, ".%03uZ ", (unsigned)(wall_ns / 1000000 % 1000));
-        put_text(out, text);
-    }
-    put_text(out, log_level_name(level));
+    if (start == LOG_START_NONE)
+        return;
+    if (start == LOG_START_PRIORITY)
+        snprintf(text, sizeof text, "<%d>", log_priority(entry->level));
+    else
+        strcpy(text + log_put_time(text, sizeof text - 2, entry->wall_ns, 3), " ");
+    put_text(out, text);
+    put_text(out, log_level_name(entry->level));
     put_text(out, " ");
 }
 
-size_t log_format(char line[static LOG_LINE_MAX], bool journal, uint64_t wall_ns, enum log_level level,
-                  const char *message, const struct log_field *fields, size_t count, uint64_t suppressed)
+size_t log_format_text(char line[static LOG_LINE_MAX], enum log_start start, const struct log_entry *entry)
 {
     enum { TAIL = 40 }; /* "...", the count of suppressed lines and the newline always fit */
     struct out out = {.bytes = line, .cap = LOG_LINE_MAX - TAIL};
-    put_start(&out, journal, wall_ns, level);
-    put_chars(&out, slice_text(message), false);
-    for (size_t i = 0; i < count; i++)
-        put_field(&out, &fields[i]);
+    put_start(&out, start, entry);
+    put_chars(&out, slice_text(entry->message), false);
+    for (size_t i = 0; i < entry->count; i++)
+        put_field(&out, &entry->fields[i]);
 
     bool cut = out.full;
     out.cap = LOG_LINE_MAX;
     out.full = false;
     if (cut)
         put_text(&out, "...");
-    if (suppressed) {
-        struct log_field field = LOG_UINT("suppressed", suppressed);
+    if (entry->suppressed) {
+        struct log_field field = LOG_UINT("suppressed", entry->suppressed);
         put_field(&out, &field);
     }
     put_text(&out, "\n");

@@ -109,10 +109,12 @@ static uint64_t now_ns(void)
     return (uint64_t)now.tv_sec * UINT64_C(1000000000) + (uint64_t)now.tv_nsec;
 }
 
-static int run_daemon(const struct config *config, const struct config_report *report)
+static int run_daemon(struct config *config, const struct config_source *source,
+                      const struct config_report *report)
 {
     struct log log;
     log_init(&log, STDERR_FILENO, config_log_level(config), getenv("JOURNAL_STREAM"));
+    log_set_format(&log, config->log.format, LOG_JOURNAL_SOCKET);
     for (size_t i = 0; i < report->warning_count; i++)
         log_event(&log, now_ns(), LOG_LEVEL_WARNING, "configuration", LOG_TEXT("text", report->warnings[i]));
 
@@ -121,22 +123,38 @@ static int run_daemon(const struct config *config, const struct config_report *r
     if (r < 0)
         log_event(&log, now_ns(), LOG_LEVEL_WARNING, "NOTIFY_SOCKET cannot be used: systemd will not hear of us",
                   LOG_TEXT("cause", strerror(-r)));
-    r = daemon_run(config, &log, &notify);
+    r = daemon_run(config, source, &log, &notify);
     notify_deinit(&notify);
+    log_deinit(&log);
     return r == DAEMON_OK ? EX_OK : EXIT_FAILURE;
 }
 
-static int act(const struct command *command, const struct config *config, const struct config_report *report)
+static const char *path_of(const struct command *command)
+{
+    return command->config_path ? command->config_path : CONFIG_DEFAULT_PATH;
+}
+
+static int act(const struct command *command, struct config *config, const struct config_source *source,
+               const struct config_report *report)
 {
     if (command->action == ACTION_RUN)
-        return run_daemon(config, report);
+        return run_daemon(config, source, report);
     for (size_t i = 0; i < report->warning_count; i++)
         fprintf(stderr, "warning: %s\n", report->warnings[i]);
     if (command->action == ACTION_CHECK)
         puts("ok");
     else
-        config_print(config, stdout);
+        config_print(config, path_of(command), stdout);
     return flush_stdout(EX_OK);
+}
+
+/* Errors before there is a log: the journal is told that they are some, a terminal is not. */
+static const char *error_prefix(void)
+{
+    struct log log;
+
+    log_init(&log, STDERR_FILENO, LOG_LEVEL_ERROR, getenv("JOURNAL_STREAM"));
+    return log.journal ? "<3>" : "";
 }
 
 int main(int argc, char **argv)
@@ -151,17 +169,17 @@ int main(int argc, char **argv)
     struct config config = {0};
     struct config_report report = {0};
     struct config_source source = {
-        .path = command.config_path ? command.config_path : CONFIG_DEFAULT_PATH,
+        .path = path_of(&command),
         .required = command.config_path != NULL,
         .env = environ,
     };
     int r = config_load(&config, &source, &report);
     if (r == CONFIG_OK) {
-        status = act(&command, &config, &report);
+        status = act(&command, &config, &source, &report);
         config_deinit(&config);
     } else if (r == CONFIG_INVALID) {
         for (size_t i = 0; i < report.error_count; i++)
-            fprintf(stderr, "%s\n", report.errors[i]);
+            fprintf(stderr, "%s%s\n", error_prefix(), report.errors[i]);
         status = EX_CONFIG;
     } else {
         fprintf(stderr, "dcached: %s\n", strerror(-r));

@@ -3,13 +3,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
-
-#define STATUS_MAX 512
 
 /* A decimal number without sign, blank or rest; -1 otherwise. */
 static int64_t parse_number(const char *text)
@@ -77,8 +77,8 @@ static void send_state(struct notify *notify, const char *state, const char *sta
 {
     if (notify->fd < 0)
         return;
-    char message[STATUS_MAX + 64];
-    int len = snprintf(message, sizeof message, "%s%s%.*s", state, status ? "STATUS=" : "", STATUS_MAX,
+    char message[NOTIFY_STATUS_MAX + 64];
+    int len = snprintf(message, sizeof message, "%s%s%.*s", state, status ? "STATUS=" : "", NOTIFY_STATUS_MAX,
                        status ? status : "");
     for (char *c = message + strlen(state); *c; c++)
         if ((unsigned char)*c < 0x20 || *c == 0x7f)
@@ -91,12 +91,30 @@ static void send_state(struct notify *notify, const char *state, const char *sta
 
 void notify_ready(struct notify *notify, const char *status)
 {
+    /* Whatever notify_status sent before no longer stands there. */
+    if (status)
+        snprintf(notify->status, sizeof notify->status, "%s", status);
     send_state(notify, "READY=1\n", status);
 }
 
-void notify_status(struct notify *notify, const char *status)
+void notify_status(struct notify *notify, const char *status, uint64_t now)
 {
-    send_state(notify, "", status ? status : "");
+    bool early = notify->status_at > 0 && now - notify->status_at < NOTIFY_PERIOD_NS;
+    if (notify->fd < 0 || early || strncmp(status, notify->status, NOTIFY_STATUS_MAX) == 0)
+        return;
+    snprintf(notify->status, sizeof notify->status, "%s", status);
+    notify->status_at = now;
+    send_state(notify, "", notify->status);
+}
+
+void notify_reloading(struct notify *notify)
+{
+    struct timespec now; /* the clock that systemd compares */
+    char state[64];
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    snprintf(state, sizeof state, "RELOADING=1\nMONOTONIC_USEC=%" PRIu64 "\n",
+             (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000);
+    send_state(notify, state, NULL);
 }
 
 void notify_stopping(struct notify *notify, const char *status)
@@ -110,7 +128,7 @@ void notify_watchdog(struct notify *notify)
         send_state(notify, "WATCHDOG=1\n", NULL);
 }
 
-int notify_listen_fd(void)
+int notify_listen_fd(struct sockaddr_un *ret)
 {
     enum { FIRST_FD = 3 }; /* by the protocol of socket activation */
     if (parse_number(getenv("LISTEN_PID")) != getpid())
@@ -121,11 +139,11 @@ int notify_listen_fd(void)
     if (count != 1)
         return -EINVAL;
 
-    struct sockaddr_un addr = {.sun_family = AF_UNSPEC};
-    socklen_t addr_len = sizeof addr;
+    *ret = (struct sockaddr_un){.sun_family = AF_UNSPEC};
+    socklen_t addr_len = sizeof *ret;
     int type = 0, listening = 0;
     socklen_t type_len = sizeof type, listening_len = sizeof listening;
-    if (getsockname(FIRST_FD, (struct sockaddr *)&addr, &addr_len) < 0 || addr.sun_family != AF_UNIX ||
+    if (getsockname(FIRST_FD, (struct sockaddr *)ret, &addr_len) < 0 || ret->sun_family != AF_UNIX ||
         getsockopt(FIRST_FD, SOL_SOCKET, SO_TYPE, &type, &type_len) < 0 || type != SOCK_STREAM ||
         getsockopt(FIRST_FD, SOL_SOCKET, SO_ACCEPTCONN, &listening, &listening_len) < 0 || !listening)
         return -EINVAL;

@@ -11,11 +11,16 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
+#define NOTIFY_STATUS_MAX 512
+#define NOTIFY_PERIOD_NS  UINT64_C(1000000000) /* least time between two changes of the status; picked */
+
 struct notify {
     int fd; /* -1: nobody to notify */
     struct sockaddr_un addr;
     socklen_t addr_len;
-    uint64_t watchdog_ns; /* send notify_watchdog at half of this; 0: no watchdog is wanted */
+    uint64_t watchdog_ns; /* without a notify_watchdog for so long we are killed; 0: no watchdog is wanted */
+    uint64_t status_at;
+    char status[NOTIFY_STATUS_MAX + 1]; /* as last sent */
 };
 
 /*
@@ -25,16 +30,19 @@ struct notify {
 int notify_init(struct notify *notify);
 void notify_deinit(struct notify *notify);
 
-/* status may be NULL. Control bytes in it become blanks; it is cut at 512 bytes. */
+/* status may be NULL. Control bytes in it become blanks; it is cut at NOTIFY_STATUS_MAX bytes. */
 void notify_ready(struct notify *notify, const char *status);
-void notify_status(struct notify *notify, const char *status);
+/* The configuration is being read anew; notify_ready ends it. */
+void notify_reloading(struct notify *notify);
 void notify_stopping(struct notify *notify, const char *status);
+/* Sent if it differs from what was sent last, and that was NOTIFY_PERIOD_NS ago; call it again otherwise. */
+void notify_status(struct notify *notify, const char *status, uint64_t now);
 void notify_watchdog(struct notify *notify);
 
 /*
  * The listening stream socket handed over by systemd ($LISTEN_PID, $LISTEN_FDS), close-on-exec set. -ENOENT: none;
- * -EINVAL: more than one, or not a listening Unix stream socket.
+ * -EINVAL: more than one, or not a listening Unix stream socket. `ret` is its address.
  */
-int notify_listen_fd(void);
+int notify_listen_fd(struct sockaddr_un *ret);
 
 #endif

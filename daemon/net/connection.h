@@ -106,6 +106,16 @@ void connections_before_poll(struct connections *conns);
 /* No more is read; each is closed when its answers are out. */
 void connections_drain(struct connections *conns);
 unsigned connections_count(const struct connections *conns);
+/* The budget is a plain number: a smaller one is kept to from now on. */
+void connections_set_budget(struct connections *conns, size_t budget_bytes);
+/* Calls fn for every client there is; fn closes none. */
+void connections_each(struct connections *conns, void (*fn)(void *ctx, uint64_t client), void *ctx);
+
+/* Who the client is. Its descriptor, to ask the kernel for more, or -1: the client is gone. */
+int connection_get_peer(const struct connections *conns, uint64_t client, struct peer *ret_peer);
+/* A number that the owner keeps with the client, 0 at first; net does not look at it. */
+void connection_set_rights(struct connections *conns, uint64_t client, unsigned rights);
+unsigned connection_get_rights(const struct connections *conns, uint64_t client);
 /* Closes all at once; frees itself once the loop has closed its handles. NULL is fine. */
 void connections_close(struct connections *conns);
 /* accept_pauses and accept_errors are the listener's: left 0 here. */

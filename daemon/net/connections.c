@@ -10,7 +10,7 @@
 
 /* ---- numbers --------------------------------------------------------------------------------------------- */
 
-static struct connection *find(struct connections *conns, uint64_t client)
+static struct connection *find(const struct connections *conns, uint64_t client)
 {
     uint32_t slot = (uint32_t)client;
 
@@ -293,12 +293,50 @@ void connections_adopt(struct connections *conns, int fd, const struct peer *pee
         close(fd);
         return;
     }
+    c->peer = *peer;
     conns->first_free = conns->slots[slot].next_free;
     conns->slots[slot].connection = c;
     conns->open_handles++;
     conns->counters.connections++;
     conns->counters.connections_accepted++;
     conns->config.on_opened(conns->config.ctx, connection_client(c), peer);
+}
+
+int connection_get_peer(const struct connections *conns, uint64_t client, struct peer *ret_peer)
+{
+    const struct connection *c = find(conns, client);
+
+    if (!c)
+        return -1;
+    *ret_peer = c->peer;
+    return c->fd;
+}
+
+void connection_set_rights(struct connections *conns, uint64_t client, unsigned rights)
+{
+    struct connection *c = find(conns, client);
+
+    if (c)
+        c->rights = rights;
+}
+
+unsigned connection_get_rights(const struct connections *conns, uint64_t client)
+{
+    const struct connection *c = find(conns, client);
+
+    return c ? c->rights : 0;
+}
+
+void connections_each(struct connections *conns, void (*fn)(void *ctx, uint64_t client), void *ctx)
+{
+    for (uint32_t i = 0; i < conns->config.max_connections; i++)
+        if (conns->slots[i].connection)
+            fn(ctx, connection_client(conns->slots[i].connection));
+}
+
+void connections_set_budget(struct connections *conns, size_t budget_bytes)
+{
+    conns->config.budget_bytes = budget_bytes;
 }
 
 static void move_all(struct connections *conns, enum connection_event event)

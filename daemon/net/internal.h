@@ -39,6 +39,8 @@ struct connection {
     struct connections *conns;
     uv_poll_t poll;
     int fd;
+    struct peer peer;
+    unsigned rights;
     uint32_t slot, generation; /* the client's number */
     enum connection_state state;
     int armed;      /* uv_poll_event mask that libuv was given; 0: stopped */

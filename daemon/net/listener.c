@@ -153,7 +153,7 @@ static void on_acceptable(uv_poll_t *poll, int status, int events)
     (void)status;
     (void)events;
     for (int i = 0; i < LISTENER_BURST && !l->stopped; i++) {
-        struct peer peer = {.uid = (uid_t)-1, .gid = (gid_t)-1};
+        struct peer peer = {.uid = (uid_t)-1, .gid = (gid_t)-1, .door = l->config.door};
         struct ucred cred;
         socklen_t len = sizeof(cred);
         int fd = accept4(l->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
@@ -166,7 +166,7 @@ static void on_acceptable(uv_poll_t *poll, int status, int events)
             return;
         }
         if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) == 0)
-            peer = (struct peer){.uid = cred.uid, .gid = cred.gid, .pid = cred.pid};
+            peer = (struct peer){.uid = cred.uid, .gid = cred.gid, .pid = cred.pid, .door = l->config.door};
         l->config.on_accept(l->config.ctx, fd, &peer);
     }
 }

@@ -26,12 +26,14 @@ struct peer {
     uid_t uid;
     gid_t gid;
     pid_t pid;
+    unsigned door; /* of the listener it came through */
 };
 
 struct listener_config {
     const char *path; /* absolute, <= 107 bytes */
     unsigned mode;    /* permission bits */
     gid_t gid;        /* (gid_t)-1: leave it */
+    unsigned door;    /* what peers are told apart by; the owner's number */
     int inherited_fd; /* a listening socket that was handed over (it and its path are left alone); -1: none */
 
     /* The descriptor (non-blocking, close-on-exec) belongs to the receiver. */

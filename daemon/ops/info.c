@@ -97,6 +97,7 @@ static void pack_core_status(struct buffer *b, const struct ops *ops, const stru
     map_text(b, "writes_text", s->writes_text);
     map_text(b, "epoch", s->epoch.text);
     map_text(b, "epoch_why", s->epoch_why);
+    map_age(b, "epoch_age_ms", now, s->epoch_at);
     map_text(b, "run", s->run.text);
     map_uint(b, "generation", s->generation);
     map_uint(b, "last", s->last);
@@ -111,10 +112,36 @@ static void pack_core_status(struct buffer *b, const struct ops *ops, const stru
     map_uint(b, "floors_bytes", s->floors_bytes);
     map_uint(b, "waiting", s->waiting);
     map_uint(b, "writes_pending", s->writes_pending);
+    /* The store's clock now, as far as it is known: the wall clock of this machine should agree. */
+    pack_text(b, "store_time_us");
+    if (s->store_us == 0 || s->as_of == 0)
+        pack_nil(b);
+    else
+        pack_uint(b, s->store_us + (now > s->as_of ? now - s->as_of : 0) / NS_PER_US);
 }
 
-#define CORE_STATUS_KEYS 20
-#define OWN_STATUS_KEYS  12
+/* The counters that say how well it goes; all of them are in `stats`. */
+static void pack_core_counters(struct buffer *b, const struct ops *ops)
+{
+    struct core_counters c;
+
+    core_get_counters(ops->config.core, &c);
+    map_uint(b, "reads", c.reads);
+    map_uint(b, "hits", c.hits);
+    map_uint(b, "refused", c.refused);
+    map_uint(b, "errors", c.errors);
+    map_uint(b, "gaps", c.gaps);
+    map_uint(b, "stale_rejected", c.stale_rejected);
+    map_uint(b, "writes_indeterminate", c.writes_indeterminate);
+    map_uint(b, "bad_records", c.bad_records);
+    map_uint(b, "compared", c.verify_checked);
+    map_uint(b, "inconsistencies", c.verify_differs_bound);
+    map_uint(b, "lost", c.verify_lost);
+}
+
+#define CORE_STATUS_KEYS    22
+#define COUNTER_STATUS_KEYS 11
+#define OWN_STATUS_KEYS     22
 
 void run_status(struct ops *ops, const struct request *request)
 {
@@ -126,17 +153,28 @@ void run_status(struct ops *ops, const struct request *request)
         return;
     core_get_status(ops->config.core, request->now, &status);
     ops->config.describe(ops->config.ctx, &around);
-    pack_map(b, CORE_STATUS_KEYS + OWN_STATUS_KEYS);
+    pack_map(b, CORE_STATUS_KEYS + COUNTER_STATUS_KEYS + OWN_STATUS_KEYS);
     map_text(b, "server", "dcached " DCACHED_VERSION);
     map_text(b, "pod", ops->config.pod);
     map_text(b, "role", ops->config.reader ? "reader" : "writer");
     pack_core_status(b, ops, &status, request->now);
+    pack_core_counters(b, ops);
     map_text(b, "redis_addr", around.redis_addr);
     map_text(b, "redis_data", around.redis_data);
     map_text(b, "redis_subscription", around.redis_subscription);
     map_text(b, "redis_version", around.redis_version);
     map_text(b, "redis_role", around.redis_role);
+    map_uint(b, "redis_replicas", around.redis_replicas);
     map_text(b, "redis_durability", around.redis_durability);
+    map_text(b, "redis_persistence_trouble", around.redis_persistence_trouble);
+    map_text(b, "redis_eviction", around.redis_eviction);
+    map_uint(b, "redis_max_bytes", around.redis_max_bytes);
+    map_uint(b, "redis_used_bytes", around.redis_used_bytes);
+    map_uint(b, "min_replicas", around.min_replicas);
+    map_uint(b, "memory_bytes", around.memory_bytes);
+    map_uint(b, "config_loaded_ms", around.config_loaded_ms);
+    map_text(b, "config_error", around.config_error);
+    map_text(b, "config_restart", around.config_restart);
     map_uint(b, "uptime_ms", around.uptime_ms);
     map_uint(b, "connections", around.connections);
     map_uint(b, "pid", around.pid);

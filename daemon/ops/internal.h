@@ -2,6 +2,7 @@
 #ifndef DCACHED_OPS_INTERNAL_H
 #define DCACHED_OPS_INTERNAL_H
 
+#include "daemon/ops/hot.h"
 #include "daemon/ops/ops.h"
 
 /* One request while its method runs. */
@@ -75,6 +76,8 @@ struct ops {
     unsigned watch_count;
     uint64_t next_watch;
     struct buffer scratch;
+    unsigned read_countdown; /* at 0 a read is sampled for `top` */
+    struct hot hot_reads, hot_rejected;
     struct ops_counters counters;
     struct slice keys[PROTO_MGET_MAX];
     struct proto_write writes[PROTO_MGET_MAX];
@@ -138,11 +141,15 @@ void run_status(struct ops *ops, const struct request *request);
 void run_watch(struct ops *ops, const struct request *request);
 void run_unwatch(struct ops *ops, const struct request *request);
 void run_verify(struct ops *ops, const struct request *request);
+void run_trace(struct ops *ops, const struct request *request);
+void run_top(struct ops *ops, const struct request *request);
+void run_canary(struct ops *ops, const struct request *request);
 
 void read_answered(struct ops *ops, const struct call *call, const struct core_effect *effect, uint64_t now);
 void write_answered(struct ops *ops, const struct call *call, const struct core_effect *effect, uint64_t now);
 void inspect_answered(struct ops *ops, const struct call *call, const struct core_effect *effect, uint64_t now);
 void verify_answered(struct ops *ops, const struct call *call, const struct core_effect *effect);
+void top_sample_read(struct ops *ops, struct slice key, uint64_t now);
 void watches_forget(struct ops *ops, uint64_t client);
 
 #endif

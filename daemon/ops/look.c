@@ -261,10 +261,12 @@ static void pack_difference(struct buffer *b, struct slice key, const struct cor
     uint64_t store_ns = effect->inspect_done.store_us * NS_PER_US;
     uint64_t since = effect->inspect_done.record.timestamp_ns;
 
-    pack_map(b, 4);
+    pack_map(b, 6);
     map_bin(b, "key", key);
     map_uint(b, "cached_version", effect->inspect_done.view.cached_version);
+    map_uint(b, "cached_seq", effect->inspect_done.view.cached_seq);
     map_uint(b, "redis_version", found ? effect->inspect_done.record.version : 0);
+    map_uint(b, "redis_seq", found ? effect->inspect_done.record.seq : 0);
     pack_text(b, "differs_ms");
     /* Since when a record is gone nobody knows. */
     if (!found || store_ns == 0)

@@ -8,7 +8,7 @@
 #define NO_CALL UINT32_MAX
 
 static const method_run methods[METHOD_COUNT] = {
-#define X(name) [METHOD_##name] = run_##name,
+#define X(name, class) [METHOD_##name] = run_##name,
     PROTO_METHODS(X)
 #undef X
 };
@@ -22,6 +22,9 @@ int ops_new(struct ops **ret, const struct ops_config *config)
     ops->config = *config;
     ops->first_free = NO_CALL;
     ops->next_watch = 1;
+    ops->read_countdown = 1;
+    ops->hot_reads.half_life_ns = OPS_HOT_READS_NS;
+    ops->hot_rejected.half_life_ns = OPS_HOT_REJECTED_NS;
     *ret = ops;
     return 0;
 }
@@ -261,6 +264,12 @@ enum ops_result ops_request(struct ops *ops, uint64_t client, struct slice bytes
         answer_error(ops, client, frame.id, RPC_UNKNOWN_METHOD, "no such method; PROTOCOL.md lists them");
         return OPS_TAKEN;
     }
+    error = ops->config.refuse ? ops->config.refuse(ops->config.ctx, client, method) : NULL;
+    if (error) {
+        ops->counters.requests_denied++;
+        answer_error(ops, client, frame.id, RPC_PERMISSION, error);
+        return OPS_TAKEN;
+    }
     request.id = frame.id;
     request.params = frame.params;
     methods[method](ops, &request);
@@ -270,6 +279,20 @@ enum ops_result ops_request(struct ops *ops, uint64_t client, struct slice bytes
 void ops_client_closed(struct ops *ops, uint64_t client)
 {
     watches_forget(ops, client);
+}
+
+void ops_client_unwatch(struct ops *ops, uint64_t client)
+{
+    watches_forget(ops, client);
+}
+
+void ops_set_policy(struct ops *ops, const struct ops_policy *policy)
+{
+    ops->config.max_stale_ns = policy->max_stale_ns;
+    ops->config.timeout_ns = policy->timeout_ns;
+    ops->config.default_ttl_ms = policy->default_ttl_ms;
+    ops->config.tombstone_ttl_ms = policy->tombstone_ttl_ms;
+    ops->config.carry_value = policy->carry_value;
 }
 
 void ops_get_counters(const struct ops *ops, struct ops_counters *ret_counters)

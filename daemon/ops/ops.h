@@ -25,18 +25,26 @@
 #include "daemon/core/core.h"
 #include "proto/methods.h"
 
-#define OPS_CALLS_MAX      65536                  /* picked */
-#define OPS_GATHER_BYTES   (8u * 1024 * 1024)     /* picked */
-#define OPS_WATCHES_MAX    1024                   /* picked */
-#define OPS_EVENTS_BYTES   (256 * 1024)           /* picked */
-#define OPS_TIMEOUT_MAX_MS 60000                  /* longer timeouts count as this; picked */
-#define OPS_TTL_MAX_MS     UINT64_C(315360000000) /* ten years: INVALID above; picked */
+#define OPS_CALLS_MAX       65536                        /* picked */
+#define OPS_GATHER_BYTES    (8u * 1024 * 1024)           /* picked */
+#define OPS_WATCHES_MAX     1024                         /* picked */
+#define OPS_EVENTS_BYTES    (256 * 1024)                 /* picked */
+#define OPS_HOT_READS_NS    (10 * UINT64_C(1000000000))  /* half life of the counts of `top`; picked */
+#define OPS_HOT_REJECTED_NS (600 * UINT64_C(1000000000)) /* picked */
+#define OPS_TIMEOUT_MAX_MS  60000                        /* longer timeouts count as this; picked */
+#define OPS_TTL_MAX_MS      UINT64_C(315360000000)       /* ten years: INVALID above; picked */
 
 struct ops;
 
 /* What `status` says beyond the core. Texts are never NULL. */
 struct ops_surroundings {
+    /* config_error: of the last reload, "": it was good; config_restart: changes that wait for a restart */
+    const char *config_error, *config_restart;
+    uint64_t config_loaded_ms; /* since 1970 */
     const char *redis_addr, *redis_data, *redis_subscription, *redis_version, *redis_role, *redis_durability;
+    const char *redis_persistence_trouble, *redis_eviction;
+    uint64_t redis_replicas, redis_max_bytes, redis_used_bytes, min_replicas;
+    uint64_t memory_bytes; /* budget of values, index and floors */
     uint64_t uptime_ms, connections, pid;
 };
 
@@ -51,6 +59,9 @@ struct ops_config {
     uint64_t tombstone_ttl_ms; /* 0: for ever */
     bool carry_value;          /* `propagate = value` */
 
+    /* NULL: this client may call the method; otherwise the sentence that it is answered with PERMISSION, valid
+     * until the next call. May itself be NULL: everybody may everything. */
+    const char *(*refuse)(void *ctx, uint64_t client, enum proto_method method);
     /* Steps the core and carries out its effects; answers come back through ops_*_done within it, or later. */
     void (*step)(void *ctx, const struct core_event *event);
     void (*random)(void *ctx, void *bytes, size_t len);
@@ -74,6 +85,7 @@ struct ops_config {
 #define OPS_COUNTERS(X)                                                           \
     X(requests, "requests received")                                              \
     X(requests_invalid, "requests answered malformed, unknown method or invalid") \
+    X(requests_denied, "requests answered permission: not allowed by [access]")   \
     X(notifications_ignored, "notifications received: no method takes one")       \
     X(answers_shortened, "answers refused because the client's queue was full")   \
     X(calls_refused, "requests refused because too many wait")                    \
@@ -101,11 +113,21 @@ enum ops_result ops_request(struct ops *ops, uint64_t client, struct slice frame
 /* An error answer to what could not be read as a frame; packs only. `begin`: as much of it as there is. */
 void ops_pack_refusal(struct buffer *b, struct slice begin, enum rpc_error code, const char *text);
 void ops_client_closed(struct ops *ops, uint64_t client);
+/* Ends the client's watches without a word: it may not read any more. */
+void ops_client_unwatch(struct ops *ops, uint64_t client);
+
+/* What can change while it runs; the fields of ops_config. */
+struct ops_policy {
+    uint64_t max_stale_ns, timeout_ns, default_ttl_ms, tombstone_ttl_ms;
+    bool carry_value;
+};
+
+void ops_set_policy(struct ops *ops, const struct ops_policy *policy);
 
 /* FX_READ_DONE, FX_WRITE_DONE, FX_INSPECT_DONE. Does not step the core. */
 void ops_done(struct ops *ops, const struct core_effect *effect, uint64_t now);
-/* FX_NOTE: tells the watchers. */
-void ops_note(struct ops *ops, const struct core_effect *effect);
+/* FX_NOTE: tells the watchers, and counts rejections for `top`. */
+void ops_note(struct ops *ops, const struct core_effect *effect, uint64_t now);
 
 void ops_get_counters(const struct ops *ops, struct ops_counters *ret_counters);
 

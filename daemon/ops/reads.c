@@ -51,6 +51,8 @@ void run_get(struct ops *ops, const struct request *request)
         answer_error(ops, request->client, request->id, RPC_BUSY, core_reason_text(REASON_BUSY));
         return;
     }
+    if (--ops->read_countdown == 0)
+        top_sample_read(ops, key, request->now);
     fill_read(ops, request, &options, &event);
     event.read.key = key;
     event.read.token = token;
@@ -193,6 +195,9 @@ void run_mget(struct ops *ops, const struct request *request)
     ops->config.spend(ops->config.ctx, request->client, count / 4);
     for (uint32_t i = 0; i < count; i++)
         core_prefetch(ops->config.core, ops->keys[i]);
+    for (uint32_t i = 0; i < count; i++)
+        if (--ops->read_countdown == 0)
+            top_sample_read(ops, ops->keys[i], request->now);
     fill_read(ops, request, &options, &event);
     for (uint32_t i = 0; i < count; i++)
         ask_key(ops, g, i, &event);

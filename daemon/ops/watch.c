@@ -140,6 +140,7 @@ static const struct {
     [NOTE_BAD_MESSAGE] = {"bad_message", HAS_TEXT},
     [NOTE_BAD_RECORD] = {"bad_record", HAS_KEY | HAS_TEXT},
     [NOTE_WRITES] = {"writes", HAS_TEXT},
+    [NOTE_INCONSISTENT] = {"inconsistent", HAS_KEY | HAS_VERSION | HAS_SEQ | HAS_CURRENT | HAS_TEXT},
 };
 
 static void pack_event(struct buffer *b, uint64_t watch, const struct core_effect *effect)
@@ -209,9 +210,12 @@ static void tell(struct ops *ops, struct watch *watch, const struct core_effect 
     ops->config.event_end(ops->config.ctx, client);
 }
 
-void ops_note(struct ops *ops, const struct core_effect *effect)
+void ops_note(struct ops *ops, const struct core_effect *effect, uint64_t now)
 {
     struct slice key = effect->note.key;
+
+    if (effect->note.kind == NOTE_REJECTED)
+        hot_add(&ops->hot_rejected, key, now);
 
     /* From the end: a watch that goes away is replaced by one that has been told. */
     for (unsigned i = ops->watch_count; i-- > 0;) {

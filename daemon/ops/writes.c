@@ -1,5 +1,10 @@
 /* set, mset, delete and clear. */
+#include <stdio.h>
+
 #include "daemon/ops/internal.h"
+
+#define CANARY_PREFIX CORE_RESERVED_PREFIX "canary:"
+#define CANARY_TTL_MS 60000 /* picked */
 
 /* NULL, or what is wrong. */
 static const char *check_write(const struct ops *ops, const struct proto_write *write, enum rpc_error *ret_code)
@@ -96,6 +101,24 @@ void run_clear(struct ops *ops, const struct request *request)
         answer_error(ops, request->client, request->id, RPC_INVALID, error);
     else
         run_write(ops, request, OP_CLEAR, &write);
+}
+
+/* A write of the daemon's own, through the whole way a client's takes: nobody else's key is touched. */
+void run_canary(struct ops *ops, const struct request *request)
+{
+    char key[sizeof(CANARY_PREFIX) + SOURCE_MAX];
+    struct proto_write write = {
+        .has_ttl = true, .ttl_ms = CANARY_TTL_MS, .has_invalidate = true, .invalidate = true};
+    const char *error = proto_decode_empty(request->params);
+
+    if (error) {
+        answer_error(ops, request->client, request->id, RPC_INVALID, error);
+        return;
+    }
+    snprintf(key, sizeof(key), CANARY_PREFIX "%s", ops->config.pod);
+    write.key = slice_text(key);
+    write.value = slice_text("canary");
+    run_write(ops, request, OP_SET, &write);
 }
 
 static bool written_of(const struct core_effect *effect, struct proto_written *ret)

@@ -287,11 +287,13 @@ static const char *simple_on_reply(struct connection *c, const redisReply *reply
 
 static const char *identifying_on_reply(struct connection *c, const redisReply *reply)
 {
+    struct run_id history; /* can change while connected: every heartbeat reads it */
+
     if (!reply_is_string(reply))
         return "unexpected answer to INFO";
     if (c->seen == 1 && !info_decode_server(reply_text(reply), &c->run, c->server_version))
         return "INFO says no run_id";
-    if (c->seen == 2 && !info_decode_replication(reply_text(reply), &c->master, c->server_role))
+    if (c->seen == 2 && !info_decode_replication(reply_text(reply), &c->master, &history, c->server_role))
         return "INFO says no role";
     return NULL;
 }

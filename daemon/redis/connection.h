@@ -75,6 +75,7 @@ struct connection {
     bool master;
     struct run_id run;
     char server_version[32], server_role[16];
+    unsigned server_replicas;
 
     uint64_t connects, connect_failures, bytes_in, bytes_out;
 };
@@ -100,8 +101,13 @@ void connection_describe(const struct connection *c, char *ret, size_t len);
 /* Closes everything. The timer is closed by the caller's uv_close, after which the memory may go. */
 void connection_stop(struct connection *c);
 
-/* Takes role, run id and version from the answer to INFO. False: fields are missing or unreadable. */
+/* The text after "name:" at the start of a line, up to the end of the line. */
+bool info_find(struct slice info, const char *name, struct slice *ret);
+
+/* Takes role, run id and version from the answer to INFO. False: fields are missing or unreadable. Without a
+ * replication id *ret_history is empty. */
 bool info_decode_server(struct slice info, struct run_id *ret_run, char ret_version[32]);
-bool info_decode_replication(struct slice info, bool *ret_master, char ret_role[16]);
+bool info_decode_replication(struct slice info, bool *ret_master, struct run_id *ret_history, char ret_role[16]);
+unsigned info_decode_replicas(struct slice info); /* 0 if it does not say */
 
 #endif

@@ -1,8 +1,8 @@
 /*
  * The data connection: a queue of requests whose replies come in the order they were sent.
  *
- * What redis_execute took in during a turn of the loop goes out in data_flush: identities, fetches behind one
- * read of meta, proposals, writes in batches. A reply belongs to the first request of the queue. When the
+ * What redis_execute took in during a turn of the loop goes out in data_flush: identities, fetches between two
+ * reads of meta, proposals, writes in batches. A reply belongs to the first request of the queue. When the
  * connection is lost, queue and requests stay as they are until EV_LINK_DOWN is due; then all of it is
  * forgotten and nothing of it is answered.
  */
@@ -11,13 +11,21 @@
 
 #include "daemon/redis/internal.h"
 
+struct slice text_printable(char *room, size_t len, struct slice text)
+{
+    size_t used = text.len < len ? text.len : len;
+
+    for (size_t i = 0; i < used; i++) {
+        char c = (char)text.data[i];
+
+        room[i] = c < ' ' || c > 126 ? '?' : c == '"' ? '\'' : c;
+    }
+    return slice_of(room, used);
+}
+
 struct slice error_text(char *room, size_t len, const redisReply *reply)
 {
-    size_t used = reply->len < len ? reply->len : len;
-
-    for (size_t i = 0; i < used; i++)
-        room[i] = reply->str[i] < ' ' || reply->str[i] > 126 ? '?' : reply->str[i] == '"' ? '\'' : reply->str[i];
-    return slice_of(room, used);
+    return text_printable(room, len, reply_text(reply));
 }
 
 /* ---- the queue ------------------------------------------------------------------------------------------- */
@@ -42,6 +50,8 @@ struct pending *pending_new(struct redis *redis, unsigned replies,
 struct pending *pending_free(struct pending *p)
 {
     if (p) {
+        for (unsigned i = 0; p->fetches && i < p->count; i++)
+            free(p->fetches[i].bytes);
         free(p->fetches);
         free(p->writes);
         free(p);
@@ -75,6 +85,8 @@ void data_flush(struct redis *redis)
 {
     if (!connection_is_ready(&redis->data))
         return;
+    if (redis->queued.identity_count > 0)
+        durability_send(redis);
     identity_send(redis);
     fetch_send(redis);
     propose_send(redis);
@@ -99,9 +111,6 @@ void data_script(struct redis *redis, enum script_id script, unsigned keys, unsi
 
 /* ---- the role -------------------------------------------------------------------------------------------- */
 
-static const char *const settings[] = {"appendonly", "appendfsync", "save"};
-#define SETTING_COUNT 3
-
 static unsigned data_prepare(struct connection *c)
 {
     c->redis->write_sha[0] = '\0';
@@ -109,14 +118,7 @@ static unsigned data_prepare(struct connection *c)
     resp_argument_text(&c->out, "SCRIPT");
     resp_argument_text(&c->out, "LOAD");
     resp_argument(&c->out, slice_of(scripts[LUA_WRITE].text, scripts[LUA_WRITE].len));
-    for (int i = 0; i < SETTING_COUNT; i++) {
-        resp_command(&c->out, 3);
-        resp_argument_text(&c->out, "CONFIG");
-        resp_argument_text(&c->out, "GET");
-        resp_argument_text(&c->out, settings[i]);
-    }
-    c->redis->durability[0] = '\0';
-    return 1 + SETTING_COUNT;
+    return 1 + durability_ask(c->redis);
 }
 
 /* Without the right to SCRIPT LOAD the text of the script goes along with each call. */
@@ -139,38 +141,11 @@ static const char *data_take_sha(struct redis *redis, const redisReply *reply)
     return reason;
 }
 
-/* appendonly, appendfsync and save come in this order; the first that matters decides the text. */
-static void data_take_setting(struct redis *redis, unsigned index, const redisReply *reply)
-{
-    char *text = redis->durability, word[32];
-    size_t room = sizeof(redis->durability);
-    bool known = reply->type == REDIS_REPLY_ARRAY && reply->elements >= 2 && reply_is_string(reply->element[1]);
-
-    if (strncmp(text, "unknown", 7) == 0)
-        return;
-    if (!known) {
-        struct slice error =
-            reply_is_error(reply) ? error_text(word, sizeof(word), reply) : slice_text("Redis does not say");
-
-        if (reply_has_code(reply, "NOPERM"))
-            error = slice_text("no right to CONFIG GET");
-        snprintf(text, room, "unknown: %.*s", (int)error.len, (const char *)error.data);
-        return;
-    }
-    snprintf(word, sizeof(word), "%.*s", (int)reply->element[1]->len, reply->element[1]->str);
-    if (index == 0)
-        snprintf(text, room, "%s", strcmp(word, "yes") == 0 ? "aof" : "");
-    else if (index == 1 && strcmp(text, "aof") == 0)
-        snprintf(text, room, "aof %s", word);
-    else if (index == 2 && text[0] == '\0')
-        snprintf(text, room, "%s", word[0] != '\0' ? "rdb" : "none");
-}
-
 static const char *data_on_prepared(struct connection *c, unsigned index, const redisReply *reply)
 {
     if (index == 0)
         return data_take_sha(c->redis, reply);
-    data_take_setting(c->redis, index - 1, reply);
+    durability_take(c->redis, index - 1, reply);
     return NULL;
 }
 

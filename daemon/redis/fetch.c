@@ -1,4 +1,7 @@
-/* Reading: identity, and fetches behind one read of meta. */
+/* Reading: identity, and fetches between two reads of meta. */
+#include <stdio.h>
+#include <stdlib.h>
+
 #include "daemon/redis/internal.h"
 
 static void meta_command(struct redis *redis)
@@ -11,6 +14,13 @@ static void meta_command(struct redis *redis)
     resp_argument_text(out, redis->meta_key);
     for (int i = 0; i < 4; i++)
         resp_argument_text(out, fields[i]);
+}
+
+static void info_command(struct buffer *out, const char *section)
+{
+    resp_command(out, 2);
+    resp_argument_text(out, "INFO");
+    resp_argument_text(out, section);
 }
 
 /* A key of another type under the name of meta is as good as an unreadable field: a new epoch replaces it.
@@ -57,25 +67,30 @@ static bool time_take(const redisReply *reply, uint64_t *ret_us)
     return true;
 }
 
+/* Meta comes first: an epoch that another pod has set meanwhile is then compared with by the script, never
+ * replaced for a run that is over. */
 static const char *identity_on_reply(struct redis *redis, struct pending *p, const redisReply *reply)
 {
-    static const char *const failures[] = {"INFO says no run_id", "INFO says no role",
-                                           "HMGET answered in another shape", "TIME answered in another shape"};
+    static const char *const failures[] = {"", "HMGET answered in another shape", "INFO says no run_id",
+                                           "INFO says no role", "TIME answered in another shape"};
     struct core_event *e = &p->event;
     struct connection *c = &redis->data;
     bool good = false;
 
     switch (p->seen) {
     case 1:
+        good = meta_take(reply, &e->identity.meta);
+        if (good)
+            sweep_watch(redis, &e->identity.meta);
+        break;
+    case 2:
         good =
             reply_is_string(reply) && info_decode_server(reply_text(reply), &e->identity.run, c->server_version);
         break;
-    case 2:
-        good = reply_is_string(reply) &&
-               info_decode_replication(reply_text(reply), &e->identity.master, c->server_role);
-        break;
     case 3:
-        good = meta_take(reply, &e->identity.meta);
+        good = reply_is_string(reply) && info_decode_replication(reply_text(reply), &e->identity.master,
+                                                                 &e->identity.history, c->server_role);
+        c->server_replicas = good ? info_decode_replicas(reply_text(reply)) : 0;
         break;
     case 4:
         good = time_take(reply, &e->identity.store_us);
@@ -83,11 +98,60 @@ static const char *identity_on_reply(struct redis *redis, struct pending *p, con
     }
     if (!good && e->identity.status == REPLY_OK) {
         e->identity.status = REPLY_DEFINITE; /* nothing is executed that could be in doubt */
-        e->identity.text = describe(p, reply, failures[p->seen - 1]);
+        e->identity.text = describe(p, reply, failures[p->seen]);
     }
-    if (p->seen == p->replies)
+    if (p->seen == 4)
         redis_emit(redis, e);
     return NULL;
+}
+
+/*
+ * PUBLISH moves the offset of the replication stream and changes nothing in the keyspace; nobody subscribes to its
+ * channel. WAIT then waits for replicas to acknowledge an offset that did not exist when the heartbeat was
+ * started.
+ */
+static const char *guard_on_reply(struct redis *redis, struct pending *p, const redisReply *reply)
+{
+    struct core_event *e = &p->event;
+    char error[160];
+
+    if (p->seen == 5)
+        *e = (struct core_event){.type = EV_GUARD, .guard = {.id = e->identity.id}};
+    if (e->guard.status == REPLY_OK && (reply->type != REDIS_REPLY_INTEGER || reply->integer < 0)) {
+        struct slice text = reply_is_error(reply) ? error_text(error, sizeof(error), reply)
+                                                  : slice_text("answered in another shape");
+
+        e->guard.status = REPLY_DEFINITE;
+        snprintf(p->text, sizeof(p->text), "%s%s: %.*s", p->seen == 5 ? "PUBLISH " : "WAIT",
+                 p->seen == 5 ? redis->pulse_channel : "", (int)text.len, (const char *)text.data);
+        e->guard.text = slice_text(p->text);
+    }
+    if (p->seen < p->replies)
+        return NULL;
+    if (e->guard.status == REPLY_OK)
+        e->guard.replicas = (uint64_t)reply->integer;
+    redis_emit(redis, e);
+    return NULL;
+}
+
+static const char *heartbeat_on_reply(struct redis *redis, struct pending *p, const redisReply *reply)
+{
+    return p->seen <= 4 ? identity_on_reply(redis, p, reply) : guard_on_reply(redis, p, reply);
+}
+
+static void guard_commands(struct redis *redis)
+{
+    struct buffer *out = &redis->data.out;
+    uint64_t wait_ms = redis->config.backoff_max_ns / 2 / NS_PER_MS;
+
+    resp_command(out, 3);
+    resp_argument_text(out, "PUBLISH");
+    resp_argument_text(out, redis->pulse_channel);
+    resp_argument_text(out, "");
+    resp_command(out, 3);
+    resp_argument_text(out, "WAIT");
+    resp_argument_number(out, redis->config.min_replicas);
+    resp_argument_number(out, wait_ms > 0 ? wait_ms : 1); /* 0 would be for ever */
 }
 
 void identity_send(struct redis *redis)
@@ -96,31 +160,28 @@ void identity_send(struct redis *redis)
     struct buffer *out = &redis->data.out;
 
     for (size_t i = 0; i < q->identity_count; i++) {
-        struct pending *p = pending_new(redis, 4, identity_on_reply);
+        struct pending *p = pending_new(redis, redis->config.min_replicas > 0 ? 6 : 4, heartbeat_on_reply);
 
         if (!p)
             return;
         p->event.type = EV_IDENTITY;
         p->event.identity.id = q->identities[i];
         p->event.identity.status = REPLY_OK;
-        resp_command(out, 2);
-        resp_argument_text(out, "INFO");
-        resp_argument_text(out, "server");
-        resp_command(out, 2);
-        resp_argument_text(out, "INFO");
-        resp_argument_text(out, "replication");
         meta_command(redis);
+        info_command(out, "server");
+        info_command(out, "replication");
         resp_command(out, 1);
         resp_argument_text(out, "TIME");
+        if (redis->config.min_replicas > 0)
+            guard_commands(redis);
     }
     q->identity_count = 0;
 }
 
 /* ---- fetch ----------------------------------------------------------------------------------------------- */
 
-static void fetch_take_record(struct redis *redis, struct core_event *e, bool header_only, const redisReply *reply)
+static void fetch_take_record(struct redis *redis, struct core_event *e, bool header_only, struct slice text)
 {
-    struct slice text = reply_text(reply);
     const char *error;
 
     e->fetched.result = FETCH_ABSENT;
@@ -134,60 +195,128 @@ static void fetch_take_record(struct redis *redis, struct core_event *e, bool he
         e->fetched.text = slice_text(error);
 }
 
-static const char *fetch_on_reply(struct redis *redis, struct pending *p, const redisReply *reply)
+/* What a record means is known only when meta has been read again: until then its bytes are kept. */
+static void fetch_keep(struct fetch_item *item, const redisReply *reply)
 {
-    struct core_event e;
-    struct fetch_item *item;
+    struct slice text = {0};
 
-    if (p->seen == 1) {
-        p->event.type = EV_FETCHED;
-        p->event.fetched.status = REPLY_OK;
-        if (!meta_take(reply, &p->event.fetched.meta)) {
-            p->event.fetched.status = REPLY_DEFINITE;
-            p->event.fetched.text = describe(p, reply, "HMGET answered in another shape");
-        }
-        return NULL;
-    }
-    e = p->event;
-    item = &p->fetches[p->seen - 2];
+    item->kept = KEPT_OTHER;
+    if (reply_has_code(reply, "WRONGTYPE"))
+        item->kept = KEPT_WRONG_TYPE;
+    else if (reply_is_error(reply))
+        item->kept = KEPT_ERROR;
+    else if (reply_is_string(reply))
+        item->kept = KEPT_RECORD;
+    if (item->kept == KEPT_ERROR || item->kept == KEPT_RECORD)
+        text = reply_text(reply);
+    item->bytes = malloc(text.len + 1);
+    if (!item->bytes)
+        item->kept = KEPT_NOT;
+    else if (text.len > 0)
+        memcpy(item->bytes, text.data, text.len);
+    item->len = text.len;
+}
+
+static void fetch_emit(struct redis *redis, struct pending *p, struct fetch_item *item)
+{
+    struct core_event e = p->event;
+    struct slice bytes = slice_of(item->bytes, item->len);
+
     e.fetched.id = item->id;
     if (e.fetched.status != REPLY_OK) {
-        /* The error of meta stands for all. */
-    } else if (reply_has_code(reply, "WRONGTYPE")) {
+        redis_emit(redis, &e); /* the error of meta stands for all */
+        return;
+    }
+    switch (item->kept) {
+    case KEPT_RECORD:
+        fetch_take_record(redis, &e, item->header_only, bytes);
+        break;
+    case KEPT_WRONG_TYPE:
         e.fetched.result = FETCH_INVALID;
         e.fetched.text = slice_text("record: the key holds another type than a string");
-    } else if (!reply_is_string(reply)) {
+        break;
+    case KEPT_ERROR:
         e.fetched.status = REPLY_DEFINITE;
-        e.fetched.text = describe(p, reply, "GETRANGE answered in another shape");
-    } else {
-        fetch_take_record(redis, &e, item->header_only, reply);
+        e.fetched.text = text_printable(p->text, sizeof(p->text), bytes);
+        break;
+    case KEPT_OTHER:
+    case KEPT_NOT:
+        e.fetched.status = REPLY_DEFINITE;
+        e.fetched.text =
+            slice_text(item->kept == KEPT_NOT ? "out of memory" : "GETRANGE answered in another shape");
+        break;
     }
     redis_emit(redis, &e);
+}
+
+static const char *fetch_on_reply(struct redis *redis, struct pending *p, const redisReply *reply)
+{
+    struct core_event *e = &p->event;
+    bool opening = p->seen == 1, closing = p->seen == p->replies;
+
+    if (!opening && !closing) {
+        fetch_keep(&p->fetches[p->seen - 2], reply);
+        return NULL;
+    }
+    e->type = EV_FETCHED;
+    if (!meta_take(reply, opening ? &e->fetched.meta : &e->fetched.closing) && e->fetched.status == REPLY_OK) {
+        e->fetched.status = REPLY_DEFINITE;
+        e->fetched.text = describe(p, reply, "HMGET answered in another shape");
+    }
+    for (unsigned i = 0; closing && i < p->count; i++) {
+        fetch_emit(redis, p, &p->fetches[i]);
+        free(p->fetches[i].bytes);
+        p->fetches[i].bytes = NULL;
+    }
     return NULL;
 }
 
-/* GETRANGE also for whole records: its end bounds the answer, however long the string is. */
+static size_t fetch_bytes_max(const struct redis *redis, const struct fetch_item *item)
+{
+    return RECORD_HEAD_MAX + (item->header_only ? 0 : redis->config.max_value);
+}
+
+/* One read of meta, so many records, meta again. GETRANGE also for whole records: its end bounds the answer,
+ * however long the string is. */
+static bool fetch_send_batch(struct redis *redis, const struct fetch_item *items, unsigned count)
+{
+    struct buffer *out = &redis->data.out;
+    struct fetch_item *copy = calloc(count, sizeof(*copy));
+    struct pending *p = copy ? pending_new(redis, count + 2, fetch_on_reply) : NULL;
+
+    if (!p) {
+        free(copy);
+        redis->exhausted = true;
+        return false;
+    }
+    memcpy(copy, items, count * sizeof(*copy));
+    p->fetches = copy;
+    p->count = count;
+    meta_command(redis);
+    for (unsigned i = 0; i < count; i++) {
+        resp_command(out, 4);
+        resp_argument_text(out, "GETRANGE");
+        resp_argument_pair(out, slice_text(redis->record_prefix), items[i].key);
+        resp_argument_text(out, "0");
+        resp_argument_number(out, fetch_bytes_max(redis, &items[i]));
+    }
+    meta_command(redis);
+    return true;
+}
+
 void fetch_send(struct redis *redis)
 {
     struct queued *q = &redis->queued;
-    struct buffer *out = &redis->data.out;
-    struct pending *p;
+    size_t from = 0;
 
-    if (q->fetch_count == 0)
-        return;
-    p = pending_new(redis, (unsigned)q->fetch_count + 1, fetch_on_reply);
-    if (!p)
-        return;
-    p->count = (unsigned)q->fetch_count;
-    p->fetches = q->fetches;
-    q->fetches = NULL;
-    q->fetch_count = q->fetch_room = 0;
-    meta_command(redis);
-    for (unsigned i = 0; i < p->count; i++) {
-        resp_command(out, 4);
-        resp_argument_text(out, "GETRANGE");
-        resp_argument_pair(out, slice_text(redis->record_prefix), p->fetches[i].key);
-        resp_argument_text(out, "0");
-        resp_argument_number(out, RECORD_HEAD_MAX + (p->fetches[i].header_only ? 0 : redis->config.max_value));
+    while (from < q->fetch_count) {
+        size_t to = from + 1, bytes = fetch_bytes_max(redis, &q->fetches[from]);
+
+        while (to < q->fetch_count && bytes + fetch_bytes_max(redis, &q->fetches[to]) <= FETCH_BATCH_BYTES)
+            bytes += fetch_bytes_max(redis, &q->fetches[to++]);
+        if (!fetch_send_batch(redis, &q->fetches[from], (unsigned)(to - from)))
+            return;
+        from = to;
     }
+    q->fetch_count = 0;
 }

@@ -1,8 +1,7 @@
 #include "daemon/redis/connection.h"
 #include "daemon/redis/record.h"
 
-/* The text after "name:" at the start of a line, up to the end of the line. */
-static bool info_find(struct slice info, const char *name, struct slice *ret)
+bool info_find(struct slice info, const char *name, struct slice *ret)
 {
     size_t name_len = strlen(name), at = 0;
 
@@ -43,13 +42,27 @@ bool info_decode_server(struct slice info, struct run_id *ret_run, char ret_vers
     return info_find(info, "run_id", &text) && run_id_decode(text, ret_run);
 }
 
-bool info_decode_replication(struct slice info, bool *ret_master, char ret_role[16])
+bool info_decode_replication(struct slice info, bool *ret_master, struct run_id *ret_history, char ret_role[16])
 {
     struct slice text;
+
+    if (!info_find(info, "master_replid", &text) || !run_id_decode(text, ret_history))
+        *ret_history = (struct run_id){0};
 
     if (!info_find(info, "role", &text))
         return false;
     info_copy(text, ret_role, 16);
     *ret_master = slice_equal(text, slice_text("master"));
     return true;
+}
+
+unsigned info_decode_replicas(struct slice info)
+{
+    struct slice text;
+    uint64_t count;
+
+    if (!info_find(info, "connected_slaves", &text) || text.len == 0 || text.len > 6 ||
+        !take_number(&text, text.len, &count))
+        return 0;
+    return (unsigned)count;
 }

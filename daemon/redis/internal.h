@@ -13,14 +13,22 @@
 
 #define WRITE_BATCH_MAX   64         /* writes in one script call: it blocks Redis meanwhile. Picked. */
 #define WRITE_BATCH_BYTES (1u << 20) /* of values in one script call. Picked. */
+#define FETCH_BATCH_BYTES (8u << 20) /* records between two reads of meta hold so much memory at most. Picked. */
 #define TTL_MAX_MS        UINT64_C(8000000000000) /* 250 years: store time plus TTL fits the 13 digits of expiry */
 #define SWEEP_INTERVAL_MS 10                      /* picked: 500 records per 10 ms are 1 % of one CPU of Redis */
+#define SWEEP_PATIENCE_NS (5 * NS_PER_S)          /* up to twice as long; picked */
 #define SWEEP_COUNT       500                     /* keys per step */
+
+/* What came instead of a record, or as one; KEPT_NOT: there was no memory for it. */
+enum kept { KEPT_NOT, KEPT_RECORD, KEPT_WRONG_TYPE, KEPT_ERROR, KEPT_OTHER };
 
 struct fetch_item {
     uint64_t id;
     struct slice key;
     bool header_only;
+    enum kept kept;
+    uint8_t *bytes; /* NULL, or the answer, until meta has been read again */
+    size_t len;
 };
 
 struct write_item {
@@ -47,7 +55,7 @@ struct pending {
     bool by_sha;             /* NOSCRIPT: to be made again with the text of the script */
     struct epoch epoch;      /* of a clear: the new one */
     struct core_event event; /* collects the parts of an answer that takes several replies */
-    char text[128];          /* for event.*.text */
+    char text[256];          /* for event.*.text */
     unsigned count;
     struct fetch_item *fetches; /* count of them, or NULL */
     struct write_item *writes;  /* count of them, or NULL */
@@ -63,11 +71,31 @@ struct queued {
     size_t fetch_room, write_room, identity_room, proposal_room;
 };
 
+struct durability {
+    uint64_t asked_ns;
+    char text[160], next[160]; /* next: while the answers come */
+    char trouble[160];
+    char eviction[48];              /* maxmemory_policy; "": not asked yet */
+    uint64_t max_bytes, used_bytes; /* of Redis' memory; 0: no limit, unknown */
+};
+
+/* A sweep that somebody else has to do, as last seen. */
+struct sweep_watch {
+    struct epoch epoch;
+    uint64_t cleared, since_ns, patience_ns;
+    char sweeping[24];
+};
+
 struct sweep {
     uv_timer_t timer;
     bool active, waiting; /* waiting: for an answer */
     char cursor[24];
     uint64_t removed;
+    struct epoch epoch; /* when it began, and what was cleared then */
+    uint64_t target;
+    struct epoch swept_epoch; /* nothing is to be done any more for what was cleared up to `swept` */
+    uint64_t swept;
+    struct sweep_watch watch;
 };
 
 struct redis {
@@ -81,9 +109,9 @@ struct redis {
     bool exhausted; /* no memory for a request: the data connection is to be reset */
     bool up[2];     /* by core_link: EV_LINK_UP was delivered and EV_LINK_DOWN not yet */
 
-    char *meta_key, *record_prefix, *channel, *sweep_pattern;
+    char *meta_key, *record_prefix, *channel, *pulse_channel, *sweep_pattern;
     char addr[300];
-    char durability[160];
+    struct durability durability;
     struct status_texts *texts;
     char write_sha[41]; /* of write.lua; "": not loaded, its text goes along */
 
@@ -134,8 +162,9 @@ void queued_clear(struct queued *q);
 /* EVAL; so many keys and arguments follow. */
 void data_script(struct redis *redis, enum script_id script, unsigned keys, unsigned arguments);
 
-/* Copies the text of an error, made printable: it goes into logs between double quotes. */
-struct slice error_text(char *room, size_t len, const redisReply *reply);
+/* Copies a text, made printable: it goes into logs between double quotes. */
+struct slice text_printable(char *room, size_t len, struct slice text);
+struct slice error_text(char *room, size_t len, const redisReply *reply); /* the text of an error, likewise */
 
 /* fetch.c, write.c: put what is queued onto the data connection */
 void fetch_send(struct redis *redis);
@@ -143,9 +172,15 @@ void identity_send(struct redis *redis);
 void write_send(struct redis *redis);
 void propose_send(struct redis *redis);
 
+/* durability.c */
+unsigned durability_ask(struct redis *redis); /* how many replies will come */
+void durability_take(struct redis *redis, unsigned index, const redisReply *reply);
+void durability_send(struct redis *redis); /* if it is time again */
+
 /* sweep.c */
-void sweep_start(struct redis *redis);  /* or again from the beginning */
-void sweep_resume(struct redis *redis); /* after a new connection */
+void sweep_start(struct redis *redis, const struct epoch *epoch, uint64_t cleared);
+void sweep_watch(struct redis *redis, const struct meta *meta); /* with every heartbeat */
+void sweep_resume(struct redis *redis);                         /* after a new connection */
 
 /* subscription.c */
 void subscription_flush(struct redis *redis);

@@ -19,6 +19,8 @@ end
 if wrong_type then
     redis.call('DEL', KEYS[1])
 end
+-- What was swept of another history may be there again.
+redis.pcall('HDEL', KEYS[1], 'swept')
 local set = redis.pcall('HSET', KEYS[1], 'epoch', ARGV[3], 'run', ARGV[4], 'seq', plain(seq),
                         'cleared', plain(cleared or '0'))
 if type(set) == 'table' and set.err then

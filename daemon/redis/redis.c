@@ -162,7 +162,8 @@ static void queue_data(struct redis *redis, const struct core_effect *fx)
         struct fetch_item *item = QUEUE_MORE(redis, q, fetch, fetches);
 
         if (item)
-            *item = (struct fetch_item){fx->fetch.id, fx->fetch.key, fx->fetch.header_only};
+            *item = (struct fetch_item){
+                .id = fx->fetch.id, .key = fx->fetch.key, .header_only = fx->fetch.header_only};
     } else {
         struct write_item *item = QUEUE_MORE(redis, q, write, writes);
 
@@ -231,7 +232,12 @@ void redis_get_status(const struct redis *redis, struct redis_status *ret_status
         .subscription_state = texts->subscription_state,
         .server_version = d->server_version,
         .role = d->server_role,
-        .durability = redis->durability,
+        .replicas = d->server_replicas,
+        .durability = redis->durability.text,
+        .persistence_trouble = redis->durability.trouble,
+        .eviction = redis->durability.eviction,
+        .max_bytes = redis->durability.max_bytes,
+        .used_bytes = redis->durability.used_bytes,
         .connects = d->connects + s->connects,
         .connect_failures = d->connect_failures + s->connect_failures,
         .bytes_in = d->bytes_in + s->bytes_in,
@@ -244,9 +250,10 @@ void redis_get_status(const struct redis *redis, struct redis_status *ret_status
 static void redis_free(struct redis *redis)
 {
     struct redis_config *c = &redis->config;
-    const char *owned[] = {
-        c->host,   c->unix_path,    c->username,          c->password,    c->key_prefix,       c->channel,
-        c->source, redis->meta_key, redis->record_prefix, redis->channel, redis->sweep_pattern};
+    const char *owned[] = {c->host,        c->unix_path,         c->username,
+                           c->password,    c->key_prefix,        c->channel,
+                           c->source,      redis->meta_key,      redis->record_prefix,
+                           redis->channel, redis->pulse_channel, redis->sweep_pattern};
 
     data_drop(redis);
     queued_clear(&redis->unsent);
@@ -313,6 +320,8 @@ static int redis_make_texts(struct redis *redis, const struct redis_config *conf
     redis->meta_key = make_text(&failed, "%s{0}!meta", config->key_prefix);
     redis->record_prefix = make_text(&failed, "%s{0}:", config->key_prefix);
     redis->channel = make_text(&failed, "%s:%u:%s{0}", config->channel, config->db, config->key_prefix);
+    redis->pulse_channel =
+        make_text(&failed, "%s:%u:%s{0}:pulse", config->channel, config->db, config->key_prefix);
     redis->texts = calloc(1, sizeof(*redis->texts));
     if (!failed)
         redis->sweep_pattern = make_pattern(redis->record_prefix, &failed);

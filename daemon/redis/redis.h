@@ -31,6 +31,8 @@ struct redis_config {
     size_t max_key, max_value;
     uint64_t answer_deadline_ns; /* D: an older unanswered request closes its connection */
     uint64_t backoff_max_ns;     /* H: cap of the wait between two attempts */
+    bool may_write;              /* this pod removes what a clear has left */
+    unsigned min_replicas;       /* that a heartbeat waits for, H/2 at most; 0: none */
 
     /* Called from the loop, with event->now unset: the receiver reads the clock. */
     void (*on_event)(void *ctx, struct core_event *event);
@@ -46,7 +48,11 @@ struct redis_status {
     const char *addr;
     const char *data_state, *subscription_state; /* "connecting", "ready", "waiting 120 ms: connection refused" */
     const char *server_version, *role;
-    const char *durability; /* "aof everysec", "rdb", "none", "unknown: no right to CONFIG GET" */
+    const char *durability;          /* "aof everysec", "rdb", "none", "unknown: no right to CONFIG GET" */
+    const char *persistence_trouble; /* "the last write to the AOF failed"; "" if none is known */
+    const char *eviction;            /* what it does when its memory is full: "noeviction", "allkeys-lru" */
+    uint64_t max_bytes, used_bytes;  /* of its memory; 0: no limit, unknown */
+    unsigned replicas;               /* that are connected to it */
     uint64_t connects, connect_failures, bytes_in, bytes_out;
 };
 
@@ -59,8 +65,8 @@ void redis_start(struct redis *redis);
 void redis_execute(struct redis *redis, const struct core_effect *effect);
 
 /*
- * Sends what was queued: fetches share one read of meta, writes of one turn go into as few script calls as
- * possible, everything leaves in one write per connection. Called once at the end of each loop turn.
+ * Sends what was queued: fetches share the two reads of meta around them, writes of one turn go into as few script
+ * calls as possible, everything leaves in one write per connection. Called once at the end of each loop turn.
  */
 void redis_flush(struct redis *redis);
 

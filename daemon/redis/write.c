@@ -92,7 +92,7 @@ static void written_emit(struct redis *redis, struct pending *p, const struct wr
     e.written.id = item->id;
     if (e.written.status == REPLY_OK && e.written.result == SCRIPT_CLEARED) {
         e.written.epoch = p->epoch;
-        sweep_start(redis);
+        sweep_start(redis, &p->epoch, e.written.seq);
     }
     redis_emit(redis, &e);
 }
@@ -204,8 +204,6 @@ static void clear_send(struct redis *redis, struct write_item *item)
 
     if (!p)
         return;
-    /* If its answer is lost, the next connection begins the sweep: it harms nothing if nothing was cleared. */
-    redis->sweep.active = true;
     epoch_draw(redis, &p->epoch);
     data_script(redis, LUA_CLEAR, 1, 5);
     resp_argument_text(out, redis->meta_key);
