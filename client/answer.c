@@ -41,7 +41,7 @@ static dcache_result result_of_code(uint64_t code)
     }
 }
 
-dcache_result answer_error(struct slice error, char *ret_text, size_t size)
+dcache_result answer_decode_error(struct slice error, char *ret_text, size_t size)
 {
     struct cursor c = cursor_of(error);
     uint64_t code;
@@ -94,7 +94,7 @@ static dcache_result answer_open(dcache *cache, struct request *request, struct 
     rpc_decode(slice_of(request->answer.data, request->answer.len), ret_frame);
     if (answer_is_good(ret_frame))
         return DCACHE_OK;
-    result = answer_error(ret_frame->error, text, sizeof text);
+    result = answer_decode_error(ret_frame->error, text, sizeof text);
     if (request->writes && error_leaves_doubt(ret_frame->error))
         return handle_fail(cache, DCACHE_E_INDETERMINATE, "an error of unknown meaning: %s", text);
     return handle_fail(cache, result, "%s", text);

@@ -1,4 +1,5 @@
 #include <errno.h>
+#include <pwd.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -112,6 +113,30 @@ static dcache_result handle_set_socket(dcache *cache, const char *path)
     return DCACHE_OK;
 }
 
+/* A number, or a name of the name service. */
+static dcache_result handle_set_server(dcache *cache, const char *user)
+{
+    struct passwd entry, *found = NULL;
+    char buffer[4096], *end;
+    unsigned long long number;
+
+    if (!user)
+        user = getenv("DCACHED_SERVER_UID");
+    cache->server_uid = SERVER_UID_ANY;
+    if (!user || !*user)
+        return DCACHE_OK;
+    errno = 0;
+    number = strtoull(user, &end, 10);
+    if (user[0] >= '0' && user[0] <= '9' && *end == '\0') {
+        cache->server_uid = (uid_t)number;
+        return !errno && number < SERVER_UID_ANY ? DCACHE_OK : DCACHE_E_INVALID;
+    }
+    if (getpwnam_r(user, &entry, buffer, sizeof buffer, &found) != 0 || !found)
+        return DCACHE_E_INVALID;
+    cache->server_uid = entry.pw_uid;
+    return DCACHE_OK;
+}
+
 static void handle_set_random(dcache *cache)
 {
     if (getrandom(&cache->random, sizeof cache->random, GRND_NONBLOCK) != sizeof cache->random)
@@ -130,7 +155,8 @@ dcache_result dcache_open(dcache **ret, const dcache_options *options)
     cache = calloc(1, sizeof *cache);
     if (!cache)
         return DCACHE_E_NOMEM;
-    if (handle_set_socket(cache, taken.socket) != DCACHE_OK) {
+    if (handle_set_socket(cache, taken.socket) != DCACHE_OK ||
+        handle_set_server(cache, taken.server_user) != DCACHE_OK) {
         free(cache);
         return DCACHE_E_INVALID;
     }

@@ -20,6 +20,7 @@
 
 #include "client/clock.h"
 #include "client/request.h"
+#include "client/server.h"
 #include "client/stream.h"
 
 #define IN_FLIGHT_MAX       PROTO_IN_FLIGHT_MAX
@@ -80,6 +81,7 @@ struct event {
 
 struct dcache {
     pid_t pid;
+    uid_t server_uid; /* that has to listen; SERVER_UID_ANY: see server.h */
     char socket[108];
     char name[64];
     uint32_t timeout_ms;
@@ -167,7 +169,7 @@ static inline bool answer_is_good(const struct rpc_frame *frame)
     return frame->error.len == 1 && frame->error.data[0] == 0xc0; /* nil */
 }
 /* Result and text of the error object of a response. */
-dcache_result answer_error(struct slice error, char *ret_text, size_t size);
+dcache_result answer_decode_error(struct slice error, char *ret_text, size_t size);
 
 enum { ANSWER_DONE = 0, ANSWER_AGAIN = 1 /* too old: the request is on its way again */ };
 

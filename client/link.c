@@ -170,10 +170,17 @@ void link_refresh_clock(dcache *cache)
 static void link_connect(dcache *cache, uint64_t now_ns)
 {
     struct link *link = &cache->link;
-    char text[192];
+    char text[320];
     int r = stream_connect(&link->stream, cache->socket, MESSAGE_MAX_UNKNOWN);
 
     link->backlog_full = r == STREAM_AGAIN;
+    if (r == STREAM_OK &&
+        !server_is_trusted(link->stream.fd, cache->socket, cache->server_uid, text, sizeof text)) {
+        stream_close(&link->stream);
+        link_back_off(cache, now_ns);
+        pending_fail_queue(cache, DCACHE_E_PERMISSION, text);
+        return;
+    }
     if (r == STREAM_OK) {
         link_set_state(cache, LINK_HELLO, now_ns);
         return;
@@ -227,7 +234,7 @@ static void link_improve_clock(dcache *cache, uint64_t round_trip_ns)
 static void link_refused_hello(dcache *cache, struct slice error)
 {
     char text[192];
-    dcache_result result = answer_error(error, text, sizeof text);
+    dcache_result result = answer_decode_error(error, text, sizeof text);
 
     if (result == DCACHE_E_PROTOCOL || result == DCACHE_E_INVALID)
         link_protocol_error(cache, text);

@@ -42,6 +42,11 @@ bool parse_duration_ms(const char *text, uint64_t *ret_ms)
     return false;
 }
 
+bool parse_count(const char *text, uint64_t *ret)
+{
+    return parse_version(text, ret);
+}
+
 bool parse_version(const char *text, uint64_t *ret)
 {
     const char *end;

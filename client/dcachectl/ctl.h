@@ -6,6 +6,7 @@
 #ifndef DCACHED_DCACHECTL_CTL_H
 #define DCACHED_DCACHECTL_CTL_H
 
+#include <signal.h>
 #include <stdio.h>
 
 #include "client/dcachectl/json.h"
@@ -35,7 +36,12 @@ enum exit_code {
     X(ttl, true)         \
     X(invalidate, false) \
     X(retry, true)       \
-    X(yes, false)
+    X(yes, false)        \
+    X(last, true)        \
+    X(wait, true)        \
+    X(for, true)         \
+    X(watch, false)      \
+    X(count, true)
 
 enum ctl_flag_index {
 #define X(name, argument) FLAG_INDEX_##name,
@@ -50,9 +56,13 @@ enum ctl_flag {
 #undef X
 };
 
+/* Of a verb's flags: it calls methods for administration. */
+#define VERB_ADMIN (1u << 31)
+
 struct ctl {
     dcache *cache;
     uint32_t timeout_ms;
+    bool timeout_given;
     bool json;
     bool tty;   /* standard output is a terminal */
     bool color; /* it is one, and NO_COLOR is not set */
@@ -70,6 +80,17 @@ struct verb {
     int (*run)(struct ctl *ctl);
 };
 
+/* ---- verbs.c ---------------------------------------------------------------------------------------------- */
+
+struct ctl_flag_row {
+    const char *name; /* as in C: underscores are dashes on the command line */
+    bool argument;
+};
+
+extern const struct verb ctl_verbs[];
+extern const size_t ctl_verb_count;
+extern const struct ctl_flag_row ctl_flag_table[FLAG_COUNT];
+
 /* verb functions; each returns an enum exit_code */
 int verb_ping(struct ctl *ctl);
 int verb_status(struct ctl *ctl);
@@ -82,6 +103,11 @@ int verb_inspect(struct ctl *ctl);
 int verb_versions(struct ctl *ctl);
 int verb_watch(struct ctl *ctl);
 int verb_verify(struct ctl *ctl);
+int verb_trace(struct ctl *ctl);
+int verb_wait(struct ctl *ctl);
+int verb_doctor(struct ctl *ctl);
+int verb_top(struct ctl *ctl);
+int verb_completion(struct ctl *ctl);
 
 /* ---- output.c --------------------------------------------------------------------------------------------- */
 
@@ -94,6 +120,27 @@ int ctl_usage(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /* Calls a method; *ret borrows until the next call. On failure it has been said already. */
 dcache_result ctl_call(struct ctl *ctl, const char *method, struct buffer *params, struct slice *ret);
+/* The same for a method without parameters, copied into *ret, which is emptied first. Returns an enum exit_code.
+ */
+int ctl_ask(struct ctl *ctl, const char *method, struct buffer *ret);
+uint64_t ctl_clock_ms(void); /* CLOCK_MONOTONIC */
+
+/* ---- live.c: what goes on until it is interrupted ----------------------------------------------------------- */
+
+/* SIGINT and SIGTERM are let in only while ppoll waits with this mask: none is lost between a look at
+ * live_interrupted and the wait. */
+void live_catch_signals(sigset_t *ret_while_waiting);
+bool live_interrupted(void);
+
+/* One sample after the other, every operand[0] (default 1 s), --count times or until q or interrupt. `ask` fills
+ * one sample, `show` prints what happened between two. Returns an enum exit_code. */
+struct live_sample {
+    struct buffer stats, status, top; /* answers; those that are asked */
+    uint64_t at_ms;
+};
+int live_run(struct ctl *ctl, int (*ask)(struct ctl *ctl, struct live_sample *ret),
+             void (*show)(struct ctl *ctl, const struct live_sample *before, const struct live_sample *now));
+
 /* The time that a daemon gets for its part of the call. */
 uint64_t ctl_daemon_timeout_ms(const struct ctl *ctl);
 
@@ -105,6 +152,7 @@ const char *color_off(bool use);
 
 /* Each returns false if the text is no such thing. */
 bool parse_duration_ms(const char *text, uint64_t *ret_ms); /* "500ms", "2s", "1m", "1h", "0" */
+bool parse_count(const char *text, uint64_t *ret);          /* 1 .. 2^63-1 */
 bool parse_version(const char *text, uint64_t *ret);        /* 1 .. 2^63-1 */
 bool parse_write_id(const char *text, uint8_t ret[16]);     /* 32 hex digits */
 void format_write_id(const uint8_t write_id[16], char ret[33]);
@@ -114,6 +162,7 @@ void format_write_id(const uint8_t write_id[16], char ret[33]);
 void inspect_render(FILE *out, struct slice answer, uint64_t now_ns, bool color);
 void status_render(FILE *out, struct slice answer, bool color);
 void stats_render(FILE *out, struct slice answer);
+void trace_render(FILE *out, struct slice answer, uint64_t now_ns);
 void event_render(FILE *out, struct slice event, const char *clock);
 
 #endif

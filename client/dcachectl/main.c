@@ -8,52 +8,14 @@
 #include "client/dcachectl/ctl.h"
 
 #define TIMEOUT_DEFAULT_MS 2000
-#define READ_FLAGS         (FLAG_strong | FLAG_min_version | FLAG_epoch | FLAG_allow_stale)
-
-static const struct verb verbs[] = {
-    {"ping", "", "is the daemon there?", NULL, 0, 0, 0, verb_ping},
-    {"status", "", "is it healthy, and if not, why not? Exit 6 when plain reads are not served", NULL, 0, 0, 0,
-     verb_status},
-    {"stats", "", "counters since the daemon's start", NULL, 0, 0, 0, verb_stats},
-    {"get", "KEY", "the value of a key, raw; escaped on a terminal",
-     "  --strong            reflect everything acknowledged, in any pod, before this call\n"
-     "  --min-version N     only if the pod has at least this version\n"
-     "  --epoch EPOCH       the epoch N was given in\n"
-     "  --allow-stale DUR   if freshness cannot be proven, accept a value at most this old\n",
-     READ_FLAGS, 1, 1, verb_get},
-    {"set", "KEY VALUE|-", "write a value; - reads it from standard input",
-     "  --version N         version of this value; without it the store gives one\n"
-     "  --ttl DUR           time to live; 0: none; without it the daemon's default\n"
-     "  --invalidate        other pods only drop their copy\n"
-     "  --retry WRITE_ID    again, after an indeterminate attempt: commits once\n",
-     FLAG_version | FLAG_ttl | FLAG_invalidate | FLAG_retry, 2, 2, verb_set},
-    {"delete", "KEY", "leave a tombstone, so that no older write brings the key back",
-     "  --version N         version of the tombstone\n"
-     "  --retry WRITE_ID    again, after an indeterminate attempt: commits once\n",
-     FLAG_version | FLAG_retry, 1, 1, verb_delete},
-    {"clear", "", "remove all keys of the partition, in all pods", "  --yes               really\n", FLAG_yes, 0,
-     0, verb_clear},
-    {"inspect", "KEY", "cached copy, floor and Redis side by side, with the verdict", NULL, 0, 1, 1, verb_inspect},
-    {"versions", "[PREFIX]", "what the pod knows of its keys", NULL, 0, 0, 1, verb_versions},
-    {"watch", "[PREFIX]", "events as they happen, until interrupted", NULL, 0, 0, 1, verb_watch},
-    {"verify", "", "compare what is cached with Redis. Exit 1 if anything differs", NULL, 0, 0, 0, verb_verify},
-};
-
-#define VERB_COUNT (sizeof verbs / sizeof *verbs)
-
-static const struct {
-    const char *name;
-    bool argument;
-} flags[FLAG_COUNT] = {
-#define X(name, argument) {#name, argument},
-    CTL_FLAGS(X)
-#undef X
-};
 
 /* ---- help ------------------------------------------------------------------------------------------------- */
 
 static const char global_help[] =
     "  -s, --socket PATH   of the daemon (default: $DCACHED_SOCKET, or " DCACHE_DEFAULT_SOCKET ")\n"
+    "  --admin-socket PATH for clear and verify (default: $DCACHED_ADMIN_SOCKET, or NAME-admin.sock beside "
+    "NAME.sock if\n"
+    "                      there is one, or the socket)\n"
     "  --json              answer as JSON\n"
     "  --timeout DUR       of the call (default 2s)\n"
     "  -h, --help          this, or of a verb\n";
@@ -61,8 +23,8 @@ static const char global_help[] =
 static int print_help(void)
 {
     printf("usage: dcachectl [OPTION...] VERB [ARGUMENT...]\n\nLooks into the dcached of this pod.\n\nverbs:\n");
-    for (size_t i = 0; i < VERB_COUNT; i++)
-        printf("  %-8s %-12s %s\n", verbs[i].name, verbs[i].operands, verbs[i].summary);
+    for (size_t i = 0; i < ctl_verb_count; i++)
+        printf("  %-10s %-12s %s\n", ctl_verbs[i].name, ctl_verbs[i].operands, ctl_verbs[i].summary);
     printf("\noptions:\n%s  -V, --version       version of dcachectl\n", global_help);
     printf(
         "\nDUR is a number with a unit: 500ms, 2s, 1m, 1h. After -- everything is an argument.\n"
@@ -85,7 +47,7 @@ struct line {
     char **words;
     int at;
     const struct verb *verb; /* NULL: not yet */
-    const char *socket;
+    const char *socket, *admin_socket;
     const char *timeout;
     bool help, version;
 };
@@ -136,6 +98,10 @@ static int line_take_global(struct line *line, struct ctl *ctl, const char *word
         if (!line_take_argument(line, &argument))
             return ctl_usage("--socket needs a path"), WRONG;
         line->socket = argument;
+    } else if (is_long && word_is(word, "admin-socket", &argument)) {
+        if (!line_take_argument(line, &argument))
+            return ctl_usage("--admin-socket needs a path"), WRONG;
+        line->admin_socket = argument;
     } else if (is_long && word_is(word, "timeout", &argument)) {
         if (!line_take_argument(line, &argument))
             return ctl_usage("--timeout needs a duration"), WRONG;
@@ -151,11 +117,11 @@ static int line_take_flag(struct line *line, struct ctl *ctl, const char *word)
     for (unsigned i = 0; line->verb && strncmp(word, "--", 2) == 0 && i < FLAG_COUNT; i++) {
         const char *argument;
 
-        if (!(line->verb->flags >> i & 1) || !word_is(word, flags[i].name, &argument))
+        if (!(line->verb->flags >> i & 1) || !word_is(word, ctl_flag_table[i].name, &argument))
             continue;
-        if (argument && !flags[i].argument)
+        if (argument && !ctl_flag_table[i].argument)
             return ctl_usage("%.*s takes no argument", (int)(argument - word - 1), word), WRONG;
-        if (flags[i].argument && !line_take_argument(line, &argument))
+        if (ctl_flag_table[i].argument && !line_take_argument(line, &argument))
             return ctl_usage("%s needs an argument", word), WRONG;
         ctl->given |= 1u << i;
         ctl->flags[i] = argument;
@@ -181,9 +147,9 @@ static int line_take_operand(struct line *line, struct ctl *ctl, const char *wor
         ctl->operands[ctl->operand_count++] = word;
         return EXIT_OK;
     }
-    for (size_t i = 0; i < VERB_COUNT; i++)
-        if (strcmp(word, verbs[i].name) == 0)
-            line->verb = &verbs[i];
+    for (size_t i = 0; i < ctl_verb_count; i++)
+        if (strcmp(word, ctl_verbs[i].name) == 0)
+            line->verb = &ctl_verbs[i];
     return line->verb ? EXIT_OK : ctl_usage("unknown verb '%.40s'", word);
 }
 
@@ -218,22 +184,45 @@ static int line_read(struct line *line, struct ctl *ctl)
 
 /* ---- running ---------------------------------------------------------------------------------------------- */
 
+/* Where the methods for administration are: named, or beside the main socket if something is there. */
+static const char *admin_socket_of(const struct line *line, char *beside, size_t size)
+{
+    const char *named = line->admin_socket ? line->admin_socket : getenv("DCACHED_ADMIN_SOCKET");
+    const char *socket = line->socket ? line->socket : getenv("DCACHED_SOCKET");
+    size_t len;
+
+    if (named && *named)
+        return named;
+    if (!socket || !*socket)
+        socket = DCACHE_DEFAULT_SOCKET;
+    len = strlen(socket);
+    if (len > 5 && strcmp(socket + len - 5, ".sock") == 0)
+        len -= 5;
+    if (snprintf(beside, size, "%.*s-admin.sock", (int)len, socket) < (int)size && access(beside, F_OK) == 0)
+        return beside;
+    return line->socket;
+}
+
 static int ctl_open(struct ctl *ctl, const struct line *line)
 {
     dcache_options options = {.size = sizeof options, .socket = line->socket, .name = "dcachectl"};
     const char *no_color = getenv("NO_COLOR");
+    char beside[128];
     uint64_t timeout_ms = TIMEOUT_DEFAULT_MS;
     dcache_result result;
 
     if (line->timeout &&
         (!parse_duration_ms(line->timeout, &timeout_ms) || timeout_ms == 0 || timeout_ms > INT32_MAX))
         return ctl_usage("--timeout: '%.40s' is no duration like 500ms or 2s", line->timeout);
+    if (line->verb->flags & VERB_ADMIN)
+        options.socket = admin_socket_of(line, beside, sizeof beside);
+    ctl->timeout_given = line->timeout != NULL;
     ctl->timeout_ms = options.timeout_ms = (uint32_t)timeout_ms;
     ctl->tty = isatty(STDOUT_FILENO);
     ctl->color = ctl->tty && !(no_color && *no_color);
     result = dcache_open(&ctl->cache, &options);
     if (result == DCACHE_E_INVALID)
-        return ctl_usage("the path of the socket is longer than 107 bytes");
+        return ctl_usage("the path of the socket is longer than 107 bytes, or DCACHED_SERVER_UID is no user");
     if (result != DCACHE_OK) {
         fprintf(stderr, "dcachectl: out of memory\n");
         return EXIT_FAILED;

@@ -1,4 +1,5 @@
 #include <stdarg.h>
+#include <time.h>
 
 #include "client/dcachectl/ctl.h"
 #include "client/dcachectl/text.h"
@@ -88,6 +89,29 @@ dcache_result ctl_call(struct ctl *ctl, const char *method, struct buffer *param
     if (result != DCACHE_OK)
         ctl_fail(ctl, result);
     return result;
+}
+
+int ctl_ask(struct ctl *ctl, const char *method, struct buffer *ret)
+{
+    struct buffer params = BUFFER_INIT;
+    struct slice answer;
+    dcache_result result;
+
+    pack_array(&params, 0);
+    result = ctl_call(ctl, method, &params, &answer);
+    if (result != DCACHE_OK)
+        return exit_of_result(result);
+    buffer_clear(ret);
+    buffer_append(ret, answer.data, answer.len);
+    return EXIT_OK;
+}
+
+uint64_t ctl_clock_ms(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
 uint64_t ctl_daemon_timeout_ms(const struct ctl *ctl)

@@ -75,10 +75,30 @@ static void render_daemon(FILE *out, struct slice answer)
     put(out, answer, "server");
     fprintf(out, ", pid %" PRIu64 ", up %s\n", map_uint(answer, "pid"),
             text_duration(uptime, map_uint(answer, "uptime_ms")));
-    if (is_reader(answer) && !map_bool(answer, "writes_ok")) {
-        label(out, "writes");
+    label(out, "writes");
+    if (map_bool(answer, "writes_ok"))
+        fputs("possible\n", out);
+    else if (is_reader(answer))
         fputs("a reader pod: sets are local\n", out);
+    else if (!map_bool(answer, "ready"))
+        fputs("not while not ready\n", out);
+    else {
+        fputs("not possible: ", out);
+        put(out, answer, "writes_text");
+        putc('\n', out);
     }
+}
+
+static void render_redis_memory(FILE *out, struct slice answer)
+{
+    char used[TEXT_SMALL], limit[TEXT_SMALL];
+
+    if (map_uint(answer, "redis_used_bytes") == 0 || map_bytes(answer, "redis_role").len == 0)
+        return;
+    fprintf(out, ", memory %s of %s, ", text_size(used, map_uint(answer, "redis_used_bytes")),
+            map_uint(answer, "redis_max_bytes") ? text_size(limit, map_uint(answer, "redis_max_bytes"))
+                                                : "no limit");
+    put(out, answer, "redis_eviction");
 }
 
 static void render_redis(FILE *out, struct slice answer)
@@ -95,9 +115,19 @@ static void render_redis(FILE *out, struct slice answer)
     put(out, answer, "redis_version");
     fputs(", role ", out);
     put(out, answer, "redis_role");
+    if (map_has(answer, "redis_replicas") && map_bytes(answer, "redis_role").len > 0)
+        fprintf(out, ", %" PRIu64 " replica%s", map_uint(answer, "redis_replicas"),
+                map_uint(answer, "redis_replicas") == 1 ? "" : "s");
+    if (map_uint(answer, "min_replicas") > 0)
+        fprintf(out, " (%" PRIu64 " have to acknowledge)", map_uint(answer, "min_replicas"));
+    render_redis_memory(out, answer);
     putc('\n', out);
     label(out, "durability");
     put(out, answer, "redis_durability");
+    if (map_bytes(answer, "redis_persistence_trouble").len > 0) {
+        fputs("; ", out);
+        put(out, answer, "redis_persistence_trouble");
+    }
     putc('\n', out);
 }
 
@@ -120,6 +150,8 @@ static void render_proof(FILE *out, struct slice answer)
         fputs(": ", out);
         put(out, answer, "epoch_why");
     }
+    if (map_has(answer, "epoch_age_ms"))
+        fprintf(out, ", %s ago", text_duration(age, map_uint(answer, "epoch_age_ms")));
     putc('\n', out);
     label(out, "position");
     fprintf(out, "delivered up to seq %" PRIu64 " of %" PRIu64 ", generation %" PRIu64 "\n", last,
@@ -128,12 +160,26 @@ static void render_proof(FILE *out, struct slice answer)
 
 static void render_load(FILE *out, struct slice answer)
 {
-    char entries[TEXT_SMALL], floors[TEXT_SMALL];
+    char entries[TEXT_SMALL], floors[TEXT_SMALL], budget[TEXT_SMALL], share[TEXT_SMALL];
 
     label(out, "cache");
-    fprintf(out, "%" PRIu64 " entries, %s; %" PRIu64 " floors, %s\n", map_uint(answer, "entries"),
+    fprintf(out, "%" PRIu64 " entries, %s; %" PRIu64 " floors, %s", map_uint(answer, "entries"),
             text_size(entries, map_uint(answer, "entries_bytes")), map_uint(answer, "floors"),
             text_size(floors, map_uint(answer, "floors_bytes")));
+    if (map_uint(answer, "memory_bytes") > 0)
+        fprintf(out, "; budget %s", text_size(budget, map_uint(answer, "memory_bytes")));
+    putc('\n', out);
+    if (map_has(answer, "reads")) {
+        label(out, "reads");
+        fprintf(out, "%" PRIu64 ", hits %s, %" PRIu64 " refused, %" PRIu64 " errors\n", map_uint(answer, "reads"),
+                text_share(share, map_uint(answer, "hits"), map_uint(answer, "reads")),
+                map_uint(answer, "refused"), map_uint(answer, "errors"));
+    }
+    if (map_has(answer, "compared")) {
+        label(out, "sampler");
+        fprintf(out, "%" PRIu64 " compared with Redis, %" PRIu64 " inconsistent, %" PRIu64 " lost by Redis\n",
+                map_uint(answer, "compared"), map_uint(answer, "inconsistencies"), map_uint(answer, "lost"));
+    }
     label(out, "load");
     fprintf(out, "%" PRIu64 " connections, %" PRIu64 " reads waiting, %" PRIu64 " writes under way\n",
             map_uint(answer, "connections"), map_uint(answer, "waiting"), map_uint(answer, "writes_pending"));

@@ -70,6 +70,23 @@ const char *text_duration(char *ret, uint64_t ms)
     return ret;
 }
 
+const char *text_rate(char *ret, uint64_t count, uint64_t interval_ms)
+{
+    double rate = (double)count * 1000 / (double)(interval_ms ? interval_ms : 1);
+
+    snprintf(ret, TEXT_SMALL, rate < 10 ? "%.1f/s" : "%.0f/s", rate);
+    return ret;
+}
+
+const char *text_share(char *ret, uint64_t part, uint64_t whole)
+{
+    if (whole == 0)
+        snprintf(ret, TEXT_SMALL, "-");
+    else
+        snprintf(ret, TEXT_SMALL, "%.1f %%", 100 * (double)part / (double)whole);
+    return ret;
+}
+
 const char *text_size(char *ret, uint64_t bytes)
 {
     static const char *const units[] = {"KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};

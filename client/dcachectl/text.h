@@ -21,6 +21,11 @@ const char *text_duration(char *ret, uint64_t ms);
 /* "512 B", "1.2 KiB". */
 const char *text_size(char *ret, uint64_t bytes);
 
+/* "12000/s", "0.5/s"; an interval of 0 counts as a millisecond. */
+const char *text_rate(char *ret, uint64_t count, uint64_t interval_ms);
+/* "98.2 %"; "-" of nothing. */
+const char *text_share(char *ret, uint64_t part, uint64_t whole);
+
 /* Columns aligned to their widest cell. Cells are copied; NULL is an empty one. */
 #define GRID_COLUMNS_MAX 8
 

@@ -9,14 +9,6 @@
 #include "client/dcachectl/map.h"
 #include "client/dcachectl/text.h"
 
-static volatile sig_atomic_t interrupted;
-
-static void on_signal(int number)
-{
-    (void)number;
-    interrupted = 1;
-}
-
 static void field_number(FILE *out, struct slice event, const char *name, const char *text)
 {
     if (map_has(event, name))
@@ -83,22 +75,6 @@ static void on_event(void *ctx, const void *event, size_t len)
     fflush(stdout);
 }
 
-/* Signals are let in only while ppoll waits: none is lost between the look at `interrupted` and the wait. */
-static void catch_signals(sigset_t *ret_while_waiting)
-{
-    struct sigaction action = {.sa_handler = on_signal};
-    sigset_t blocked;
-
-    sigemptyset(&blocked);
-    sigaddset(&blocked, SIGINT);
-    sigaddset(&blocked, SIGTERM);
-    sigprocmask(SIG_BLOCK, &blocked, ret_while_waiting);
-    sigdelset(ret_while_waiting, SIGINT);
-    sigdelset(ret_while_waiting, SIGTERM);
-    sigaction(SIGINT, &action, NULL);
-    sigaction(SIGTERM, &action, NULL);
-}
-
 /* A reader of our output that goes away ends the watch, though nothing happens that could be written. */
 static bool output_is_gone(const struct pollfd *output)
 {
@@ -127,12 +103,12 @@ int verb_watch(struct ctl *ctl)
         result = dcache_watch(ctl->cache, prefix, strlen(prefix), on_event, ctl);
     if (result != DCACHE_OK)
         return ctl_fail(ctl, result);
-    catch_signals(&while_waiting);
-    while (!interrupted && !output_is_gone(&pollfds[1])) {
+    live_catch_signals(&while_waiting);
+    while (!live_interrupted() && !output_is_gone(&pollfds[1])) {
         result = dcache_process(ctl->cache);
         if (result != DCACHE_OK)
             return ctl_fail(ctl, result);
         watch_wait(ctl, pollfds, &while_waiting);
     }
-    return interrupted ? EXIT_OK : EXIT_FAILED;
+    return live_interrupted() ? EXIT_OK : EXIT_FAILED;
 }

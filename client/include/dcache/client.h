@@ -81,9 +81,14 @@ typedef struct dcache_options {
     const char *socket;  /* NULL: $DCACHED_SOCKET, or DCACHE_DEFAULT_SOCKET */
     const char *name;    /* of this client, for the daemon's logs; NULL: the program's name */
     uint32_t timeout_ms; /* of every call; 0: 1000 */
+    /* User, by name or number, that has to listen at the socket: calls fail with DCACHE_E_PERMISSION if it is
+     * another. NULL: $DCACHED_SERVER_UID, or if that is not set: root, the caller's own user, the owner of the
+     * socket's directory or, unless that is one like /tmp where everybody may make names, the owner of the socket.
+     */
+    const char *server_user;
 } dcache_options;
 
-/* options may be NULL. DCACHE_OK, DCACHE_E_INVALID (socket path too long) or DCACHE_E_NOMEM. */
+/* options may be NULL. DCACHE_OK, DCACHE_E_INVALID (socket path too long, no such user) or DCACHE_E_NOMEM. */
 dcache_result dcache_open(dcache **ret, const dcache_options *options);
 /* Unanswered asynchronous requests are called back with DCACHE_E_UNREACHABLE (writes that were sent:
  * DCACHE_E_INDETERMINATE) before this returns. NULL is fine. */
