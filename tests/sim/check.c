@@ -1,233 +1,206 @@
 /*
- * How a read is judged. Its answer has a position on the timeline of the epoch that the core was in when it
- * answered. Then, with every position p that had to be visible: position >= p.
+ * How a read is judged, at the moment the application has it from the library. Its answer has a position on the
+ * timeline of the epoch that the core was in when it answered. Then, with every position p that had to be visible:
+ * position >= p.
  *
  *   MONO    p of every read of the pod that had returned before this one was invoked
  *   RYW     p of every write that this pod had acknowledged before; NORES if that was a delete
- *   FILL    p of every message that went into this core before its answer
+ *   FILL    p of every message that went into this core before its answer (judged there, check_core.c)
  *   GAP0    p of every write acknowledged anywhere before as_of
- *   BOUND   p of every write acknowledged anywhere before t - D, t being the moment of the library's check
+ *   BOUND   p of every write acknowledged anywhere before t - D, t being now
  *   STRONG  p of every write acknowledged anywhere before the read was invoked
  *
  * Positions rise with time even where versions start again after an expiry, so this is the promise and more.
  * Reads of an epoch that the truth does not know cannot be: LOSSVIS.
+ *
+ * Several answers of the core can be the one that was handed over, if they are equal in version and payload; then
+ * one of them has to be right. Exempt are, and no more:
+ *   - local values (by name), which have to be this reader pod's own
+ *   - stale answers from BOUND, as far as they were permitted
+ *   - a server that was demoted, or has followed another one: until this core's next heartbeat is answered, which
+ * has to start in time (check_unaware_until)
+ *   - records that outrank the seq of their epoch, after its seq was set back (`records_ahead`)
+ * An old primary that a split keeps alive is an epoch of its own, which has not ended: its readers are judged by
+ * it.
  */
 #include "tests/sim/check.h"
 
 #include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
 
-#include "tests/sim/pod.h"
+#include "tests/sim/witness.h"
 
-#define CONVERGE_NS (2 * NS_PER_S)
-#define HIT_NS      (100 * NS_PER_MS)
-#define ROUND_TRIPS 12 /* connecting, INFO, SUBSCRIBE, heartbeat, fetch: what healing takes on the wire */
-#define LATE_NS     (10 * NS_PER_MS)
+#define LATE_NS (10 * OS_MS)
 
-/* ---- what was promised by then ------------------------------------------------------------------------------ */
+/* What is wrong with taking an answer of a core for what the application has. */
+struct verdict {
+    const char *promise; /* NULL: nothing */
+    char text[300];
+};
 
-/* The newest entry of this epoch that is older than `before`; NULL: none. */
-static const struct seen *seen_find(const struct pod *pod, int key, int epoch, uint64_t before)
+static void blame(struct verdict *v, const char *promise, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+static void blame(struct verdict *v, const char *promise, const char *format, ...)
 {
-    for (int i = pod->seen_count[key] - 1; i >= 0; i--) {
-        const struct seen *s = &pod->seen[key][i];
+    va_list args;
 
-        if (s->epoch == epoch && s->at < before)
-            return s;
-    }
-    return NULL;
-}
-
-void check_seen(struct world *w, struct pod *pod, int key, int epoch, int read_position, int own_position,
-                bool own_is_delete)
-{
-    const struct seen *last = seen_find(pod, key, epoch, NEVER);
-    struct seen s = {.at = w->now, .epoch = epoch, .read_position = -1, .own_position = -1};
-
-    if (last) {
-        s = *last;
-        s.at = w->now;
-    }
-    if (read_position > s.read_position)
-        s.read_position = read_position;
-    if (own_position > s.own_position) {
-        s.own_position = own_position;
-        s.own_is_delete = own_is_delete;
-    }
-    pod->seen[key] = world_grow(pod->seen[key], pod->seen_count[key], &pod->seen_room[key], sizeof(s));
-    pod->seen[key][pod->seen_count[key]++] = s;
-}
-
-void check_message(struct world *w, int pod, const struct published *m)
-{
-    struct pod *p = &w->pods[pod];
-    struct core_status status;
-
-    if (m->truth_epoch < 0 || m->position < 0 || w->truth.epochs[m->truth_epoch].seq_went_back)
+    if (v->promise)
         return;
-    core_get_status(p->core, w->now, &status);
-    if (!epoch_equal(&status.epoch, &m->epoch))
-        return;
-    if (p->told_epoch[m->key] == m->truth_epoch && p->told_position[m->key] >= m->position)
-        return;
-    p->told_epoch[m->key] = m->truth_epoch;
-    p->told_position[m->key] = m->position;
-    p->told_at[m->key] = w->now;
+    v->promise = promise;
+    va_start(args, format);
+    vsnprintf(v->text, sizeof(v->text), format, args);
+    va_end(args);
 }
 
-/* ---- the answer of the core --------------------------------------------------------------------------------- */
-
-static void check_in_time(struct world *w, const struct op *op)
+int check_position(struct world *w, int epoch, int key, int content, uint64_t version)
 {
-    const struct pod *p = &w->pods[op->pod];
-    uint64_t latest = op->deadline > op->arrived_at ? op->deadline : op->arrived_at;
-
-    latest = latest > p->resumed_at ? latest : p->resumed_at;
-    if (op->answered_at > latest + LATE_NS)
-        world_violate(w, "ANSWER", op->pod, op->key, "answered %.3f ms after its deadline",
-                      (double)(op->answered_at - latest) / 1e6);
-}
-
-/* After the end of all faults: the first hit of this pod. */
-static void check_hit(struct world *w, const struct op *op)
-{
-    struct pod *p = &w->pods[op->pod];
-    struct core_counters counters;
-
-    if (w->now < w->heal_at || p->hit_at != NEVER)
-        return;
-    core_get_counters(p->core, &counters);
-    if (counters.hits > p->hits_known && (op->outcome == READ_FRESH || op->outcome == READ_LOCAL))
-        p->hit_at = w->now;
-    p->hits_known = counters.hits;
-}
-
-/* The core's own check, at the very moment of its answer; the library's comes later. */
-static void check_lease(struct world *w, const struct op *op)
-{
-    bool proven = op->outcome == READ_FRESH || op->outcome == READ_ABSENT;
-
-    if (proven && (op->as_of > w->now || w->now - op->as_of > w->bound_ns))
-        world_violate(w, "BOUND", op->pod, op->key, "op %d: the core answers with a proof of %.6f",
-                      (int)(op - w->ops), (double)op->as_of / 1e9);
-    if (proven && op->strong && op->as_of < op->arrived_at)
-        world_violate(w, "STRONG", op->pod, op->key, "op %d: the proof is older than the read",
-                      (int)(op - w->ops));
-}
-
-void check_answer(struct world *w, int number)
-{
-    struct op *op = &w->ops[number];
-    struct pod *p = &w->pods[op->pod];
-
-    check_in_time(w, op);
-    if (op->kind != CALL_GET)
-        return;
-    p->counted_reads++;
-    p->counted_refused += op->outcome == READ_REFUSED;
-    p->counted_errors += op->outcome == READ_ERROR;
-    op->told_epoch = p->told_epoch[op->key];
-    op->told_position = p->told_position[op->key];
-    check_hit(w, op);
-    check_lease(w, op);
-}
-
-/* ---- reads -------------------------------------------------------------------------------------------------- */
-
-static int read_position(struct world *w, const struct op *op)
-{
-    bool value = op->content >= 0;
-
-    for (int n = 0; n < 2; n++) {
-        if (w->nodes[n].alive)
-            node_expire(&w->nodes[n], w->now);
-    }
-    if (value)
-        return truth_find_value(&w->truth, op->epoch, op->key, op->got_version, op->content);
-    if (op->got_version)
-        return truth_find_tombstone(&w->truth, op->epoch, op->key, op->got_version);
-    return truth_find_absent(&w->truth, op->epoch, op->key);
+    witness_settle(w, key);
+    if (content >= 0)
+        return truth_find_value(&w->truth, epoch, key, version, content);
+    if (version)
+        return truth_find_tombstone(&w->truth, epoch, key, version);
+    return truth_find_absent(&w->truth, epoch, key);
 }
 
 /*
- * A fetch reads meta first: what it finds can have been stored in the epoch that began in between. That is newer
- * than all of the old one, and goes when the new epoch is adopted.
+ * Nothing but a heartbeat shows a role and a history; what such a server copies from its new master until then is
+ * not of the epoch. The next heartbeat starts H after the one before, or as soon as what keeps it waiting has
+ * ended, which takes D at most.
  */
-static bool read_from_next_epoch(struct world *w, const struct op *op)
+uint64_t check_unaware_until(const struct world *w, const struct pod *pod, const struct run_id *run)
 {
-    struct op next = *op;
+    const struct beat *b = &pod->beat;
+    uint64_t until = b->asked_at + w->bound_ns / 4;
 
-    for (next.epoch = w->truth.count - 1; next.epoch >= 0; next.epoch--) {
-        const struct truth_epoch *e = &w->truth.epochs[next.epoch];
-
-        if (e->begins >= op->as_of && e->begins <= op->answered_at && read_position(w, &next) >= 0)
-            return true;
-    }
-    return false;
+    if (truth_run_changed(&w->truth, run) <= b->known_at)
+        return 0;
+    if (b->busy_since != NEVER)
+        until = b->busy_since + w->bound_ns;
+    if (b->free_at > until)
+        until = b->free_at;
+    if (pod->resumed_at > until)
+        until = pod->resumed_at;
+    return until + LATE_NS;
 }
 
-static void require(struct world *w, const struct op *op, const char *promise, int position, int wanted)
+static void require(struct world *w, struct verdict *v, const struct op *op, int epoch, const char *promise,
+                    int position, int wanted)
 {
     const struct truth_state *got, *want;
 
     if (wanted < 0 || position >= wanted)
         return;
-    got = truth_at(&w->truth, op->epoch, op->key, position);
-    want = truth_at(&w->truth, op->epoch, op->key, wanted);
-    if (w->truth.epochs[op->epoch].records_ahead && got->seq > want->seq)
+    got = truth_at(&w->truth, epoch, op->key, position);
+    want = truth_at(&w->truth, epoch, op->key, wanted);
+    if (w->truth.epochs[epoch].records_ahead && got->seq > want->seq)
         return; /* seq was set back and the store cleared before a pod noticed: over with the next heartbeat */
-    world_violate(w, promise, op->pod, op->key,
-                  "op %d read %s version %" PRIu64 " seq %" PRIu64 ", had to see %s version %" PRIu64
-                  " seq %" PRIu64 " of %.6f",
-                  (int)(op - w->ops), got->kind == TRUTH_VALUE ? "value" : "absent", got->version, got->seq,
-                  want->kind == TRUTH_VALUE ? "value" : "absent", want->version, want->seq,
-                  (double)want->at / 1e9);
+    blame(v, promise,
+          "op %d read %s version %" PRIu64 " seq %" PRIu64 ", had to see %s version %" PRIu64 " seq %" PRIu64
+          " of %.6f",
+          op->number, got->kind == TRUTH_VALUE ? "value" : "absent", got->version, got->seq,
+          want->kind == TRUTH_VALUE ? "value" : "absent", want->version, want->seq, (double)want->at / 1e9);
 }
 
-static void check_floor(struct world *w, const struct op *op, int position)
+static void judge_floor(struct world *w, struct verdict *v, const struct op *op, int epoch, int position)
 {
-    const struct pod *p = &w->pods[op->pod];
-    const struct seen *seen = seen_find(p, op->key, op->epoch, op->invoked_at);
+    const struct seen *seen = check_seen_before(&w->pods[op->pod], op->key, epoch, op->invoked_at);
 
-    if (op->told_epoch == op->epoch)
-        require(w, op, "FILL", position, op->told_position);
     if (!seen)
         return;
-    require(w, op, seen->own_is_delete ? "NORES" : "RYW", position, seen->own_position);
-    require(w, op, "MONO", position, seen->read_position);
+    require(w, v, op, epoch, seen->own_is_delete ? "NORES" : "RYW", position, seen->own_position);
+    require(w, v, op, epoch, "MONO", position, seen->read_position);
 }
 
-/* Nothing of an epoch that had ended before as_of. A role is only looked at with every heartbeat. */
-static void check_epoch_lives(struct world *w, const struct op *op)
+/* Nothing of an epoch that had ended before as_of, unless the core could not know it. */
+static void judge_epoch_lives(struct world *w, struct verdict *v, const struct op *op,
+                              const struct core_answer *answer)
 {
-    const struct truth_epoch *e = &w->truth.epochs[op->epoch];
-    uint64_t resumed_at = w->pods[op->pod].resumed_at;
-    uint64_t slack = e->ended_by_role ? w->bound_ns / 4 + LATE_NS : 0;
+    const struct truth_epoch *e = &w->truth.epochs[answer->epoch];
 
-    if (e->ended_by_role && resumed_at > e->ends)
-        slack += resumed_at - e->ends;
-    if (e->ends != NEVER && op->as_of > e->ends + slack)
-        world_violate(w, "LOSSVIS", op->pod, op->key, "op %d is served from an epoch that ended %.6f before as_of",
-                      (int)(op - w->ops), (double)(op->as_of - e->ends) / 1e9);
+    if (e->ends != NEVER && answer->as_of > e->ends && answer->as_of > answer->unaware_until)
+        blame(v, "LOSSVIS", "op %d is served from epoch %d, which ended %.6f before as_of", op->number,
+              answer->epoch, (double)(answer->as_of - e->ends) / 1e9);
 }
 
-static void check_freshness(struct world *w, const struct op *op, int position)
+static void judge_freshness(struct world *w, struct verdict *v, const struct op *op,
+                            const struct core_answer *answer, int position)
 {
     const struct truth *t = &w->truth;
+    uint64_t now = world_now(w);
 
-    check_epoch_lives(w, op);
-    require(w, op, "GAP0", position, truth_required(t, op->epoch, op->key, op->as_of));
-    if (op->outcome == READ_STALE)
+    judge_epoch_lives(w, v, op, answer);
+    require(w, v, op, answer->epoch, "GAP0", position, truth_required(t, answer->epoch, op->key, answer->as_of));
+    if (op->read_state == DCACHE_STATE_STALE)
         return;
-    require(w, op, "BOUND", position, truth_required(t, op->epoch, op->key, w->now - w->bound_ns));
+    require(w, v, op, answer->epoch, "BOUND", position,
+            truth_required(t, answer->epoch, op->key, now - w->bound_ns));
     if (op->strong)
-        require(w, op, "STRONG", position, truth_required(t, op->epoch, op->key, op->invoked_at));
+        require(w, v, op, answer->epoch, "STRONG", position,
+                truth_required(t, answer->epoch, op->key, op->invoked_at));
 }
+
+static void judge_wishes(const struct world *w, struct verdict *v, const struct op *op,
+                         const struct core_answer *answer)
+{
+    if (!op->min_version)
+        return;
+    if (op->got_version < op->min_version)
+        blame(v, "MINVERSION", "op %d: %" PRIu64 " < %" PRIu64, op->number, op->got_version, op->min_version);
+    if (op->min_epoch.text[0] && !epoch_equal(&op->min_epoch, &w->truth.epochs[answer->epoch].id))
+        blame(v, "MINVERSION", "op %d: min_version of another epoch", op->number);
+}
+
+/* What expired more than D ago is no answer, however late its message was. Only where the store's clock is steady.
+ */
+static void judge_expiry(const struct world *w, struct verdict *v, const struct op *op,
+                         const struct core_answer *answer, int position)
+{
+    const struct truth_state *s = truth_at(&w->truth, answer->epoch, op->key, position);
+    uint64_t expired_ns;
+
+    if (w->clock_jumped || s->kind != TRUTH_VALUE || !s->expiry_ms || op->read_state == DCACHE_STATE_STALE)
+        return;
+    expired_ns = (s->expiry_ms * 1000 - SERVER_WALL_BASE_US) * OS_US;
+    if (world_now(w) > expired_ns + w->bound_ns + LATE_NS)
+        blame(v, "BOUND", "op %d read version %" PRIu64 ", which expired at %.6f", op->number, s->version,
+              (double)expired_ns / 1e9);
+}
+
+/* Returns the position that is now seen, -1: none. */
+static int judge(struct world *w, struct verdict *v, const struct op *op, const struct core_answer *answer)
+{
+    int position;
+
+    if (answer->epoch < 0) {
+        blame(v, "LOSSVIS", "op %d is served in an epoch that never was", op->number);
+        return -1;
+    }
+    position = check_position(w, answer->epoch, op->key, op->content, op->got_version);
+    if (answer->unaware_until) {
+        judge_epoch_lives(w, v, op, answer);
+        return -1;
+    }
+    if (position < 0) {
+        blame(v, "LOSSVIS", "op %d: version %" PRIu64 " content %d never was in epoch %d", op->number,
+              op->got_version, op->content, answer->epoch);
+        return -1;
+    }
+    judge_floor(w, v, op, answer->epoch, position);
+    judge_freshness(w, v, op, answer, position);
+    judge_expiry(w, v, op, answer, position);
+    judge_wishes(w, v, op, answer);
+    return position;
+}
+
+/* ---- local values, refusals --------------------------------------------------------------------------------- */
 
 /* A local value has to be what a set in this very pod brought. */
 static bool was_set_here(const struct world *w, const struct op *read)
 {
     for (int i = 0; i < w->ops_count; i++) {
-        const struct op *o = &w->ops[i];
+        const struct op *o = w->ops[i];
 
         if (o->kind == CALL_SET && o->pod == read->pod && o->key == read->key && o->content == read->content &&
             o->version == read->got_version)
@@ -238,181 +211,87 @@ static bool was_set_here(const struct world *w, const struct op *read)
 
 static void check_local(struct world *w, const struct op *op)
 {
-    if (w->pods[op->pod].config.may_write || op->strong || op->min_version)
-        world_violate(w, "NOGARB", op->pod, op->key, "op %d: a local value where none may be", (int)(op - w->ops));
+    if (w->pods[op->pod].may_write || op->strong || op->min_version)
+        world_violate(w, "NOGARB", op->pod, op->key, "op %d: a local value where none may be", op->number);
     else if (!was_set_here(w, op))
-        world_violate(w, "NOGARB", op->pod, op->key, "op %d: a local value that is not this pod's",
-                      (int)(op - w->ops));
-}
-
-static void check_wishes(struct world *w, const struct op *op)
-{
-    const struct op *o = op;
-
-    if (!o->min_version)
-        return;
-    if (o->got_version < o->min_version)
-        world_violate(w, "MINVERSION", o->pod, o->key, "op %d: %" PRIu64 " < %" PRIu64, (int)(o - w->ops),
-                      o->got_version, o->min_version);
-    if (o->min_epoch.text[0] && !epoch_equal(&o->min_epoch, &o->epoch_text))
-        world_violate(w, "MINVERSION", o->pod, o->key, "op %d: min_version of another epoch", (int)(o - w->ops));
-}
-
-static void check_converged(struct world *w, const struct op *op)
-{
-    struct node *node = &w->nodes[w->primary];
-    const struct stored *r = node_live_record(node, w->now, op->key);
-    bool value = r && r->kind == TRUTH_VALUE;
-
-    if (op->outcome == READ_LOCAL)
-        return;
-    if (!r && op->outcome == READ_FRESH)
-        return; /* what expires or is evicted tells nobody; the timeline judges this read */
-    if (op->outcome != READ_FRESH && op->outcome != READ_ABSENT)
-        world_violate(w, "CONV", op->pod, op->key, "outcome %d reason %d after healing", op->outcome, op->reason);
-    else if ((op->outcome == READ_FRESH) != value || (value && op->got_version != r->version))
-        world_violate(w, "CONV", op->pod, op->key, "op %d read version %" PRIu64 ", Redis has %" PRIu64,
-                      (int)(op - w->ops), op->outcome == READ_FRESH ? op->got_version : 0, value ? r->version : 0);
+        world_violate(w, "NOGARB", op->pod, op->key, "op %d: a local value that is not this pod's", op->number);
 }
 
 static void check_refused(struct world *w, const struct op *op)
 {
-    if (w->faults_count || op->reason == REASON_MIN_VERSION || op->reason == REASON_OTHER_EPOCH)
+    if (op->result == DCACHE_E_REFUSED && world_now(w) > op->invoked_at)
+        w->statistics->library_refused++;
+    if (w->faults_count || op->result == DCACHE_E_MIN_VERSION || op->result == DCACHE_E_OTHER_EPOCH)
         return;
-    world_violate(w, "AVAIL", op->pod, op->key, "op %d is refused without any fault: reason %d (%s)",
-                  (int)(op - w->ops), op->reason, core_reason_text(op->reason));
+    world_violate(w, "AVAIL", op->pod, op->key, "op %d without any fault: %s", op->number,
+                  dcache_result_name(op->result));
 }
 
-/* The client library's own check: how old may the proof be when the answer is handed over? */
-static bool library_drops(const struct world *w, const struct op *op)
+static bool same_answer(const struct op *op, const struct core_answer *a)
+{
+    static const enum read_outcome outcomes[] = {
+        [DCACHE_STATE_ABSENT] = READ_ABSENT,
+        [DCACHE_STATE_FRESH] = READ_FRESH,
+        [DCACHE_STATE_STALE] = READ_STALE,
+        [DCACHE_STATE_LOCAL] = READ_LOCAL,
+    };
+
+    return a->outcome == outcomes[op->read_state] && a->version == op->got_version && a->content == op->content;
+}
+
+static void check_stale(struct world *w, const struct op *op)
 {
     const struct pod *p = &w->pods[op->pod];
-    uint64_t oldest = w->bound_ns;
+    uint64_t permitted = op->max_stale_ms * OS_MS, most = p->config.staleness.max_stale_ns;
 
-    if (op->outcome == READ_STALE)
-        oldest = p->config.max_stale_ns; /* the most that any call can be given */
-    return op->outcome != READ_LOCAL && w->now - op->as_of > oldest;
+    if (p->config.staleness.on_partition == ON_PARTITION_STALE)
+        permitted = most;
+    permitted = permitted < most ? permitted : most;
+    /* The lease is the least that the library allows. */
+    if (permitted == 0 || op->age_ns > (permitted > w->bound_ns ? permitted : w->bound_ns))
+        world_violate(w, "BOUND", op->pod, op->key, "op %d: staler than permitted", op->number);
 }
 
-/*
- * Asked of a server that was a master until just now: its pods learn it with their next heartbeat, and what it
- * copies from the new master until then is not of this epoch.
- */
-static bool of_former_master(const struct world *w, const struct op *op)
+void check_read_return(struct world *w, struct op *op)
 {
-    const struct truth_epoch *e = &w->truth.epochs[op->epoch];
-    bool former = e->ended_by_role && op->answered_at > e->ends;
-
-    for (int n = 0; n < 2; n++)
-        former |= w->nodes[n].alive && !w->nodes[n].master && run_id_equal(&w->nodes[n].run, &e->run);
-    return former;
-}
-
-bool check_read_return(struct world *w, int number)
-{
-    struct op *op = &w->ops[number];
     struct pod *p = &w->pods[op->pod];
-    uint64_t permitted = op->max_stale_ns;
-    int position;
+    struct verdict verdict = {0}, first = {0};
+    int position = -1, found = 0;
 
-    if (op->converging)
-        check_converged(w, op);
-    if (op->outcome == READ_REFUSED || op->outcome == READ_ERROR) {
+    if (op->result != DCACHE_OK && op->result != DCACHE_ABSENT) {
         check_refused(w, op);
-        return false;
-    }
-    if (library_drops(w, op)) {
-        w->statistics->dropped_late++;
-        return false;
+        return;
     }
     if (op->content >= 0 && w->contents[op->content]->key != op->key)
-        world_violate(w, "NOGARB", op->pod, op->key, "op %d: the payload of another key", number);
-    if (op->outcome == READ_LOCAL) {
+        world_violate(w, "NOGARB", op->pod, op->key, "op %d: the payload of another key", op->number);
+    if (op->result == DCACHE_OK && op->content < 0)
+        world_violate(w, "NOGARB", op->pod, op->key, "op %d: a payload that nobody wrote", op->number);
+    if (op->read_state == DCACHE_STATE_LOCAL) {
         check_local(w, op);
-        return true;
-    }
-    if (p->config.stale_on_partition && permitted < p->config.max_stale_ns)
-        permitted = p->config.max_stale_ns;
-    if (op->outcome == READ_STALE && (op->age_ns > permitted || op->answered_at - op->as_of != op->age_ns))
-        world_violate(w, "BOUND", op->pod, op->key, "op %d: staler than permitted", number);
-    if (op->epoch < 0) {
-        world_violate(w, "LOSSVIS", op->pod, op->key, "op %d is served without an epoch", number);
-        return true;
-    }
-    position = read_position(w, op);
-    if (position < 0 && read_from_next_epoch(w, op))
-        return true;
-    if (position < 0) {
-        world_violate(w, "LOSSVIS", op->pod, op->key,
-                      "op %d: version %" PRIu64 " content %d never was in this epoch", number, op->got_version,
-                      op->content);
-        return true;
-    }
-    if (of_former_master(w, op)) {
-        if (w->truth.epochs[op->epoch].ended_by_role)
-            check_epoch_lives(w, op);
-        return true;
-    }
-    check_floor(w, op, position);
-    check_freshness(w, op, position);
-    check_wishes(w, op);
-    /* Nothing stored and no tombstone: the history had ended, and this read binds no later one. */
-    if (op->content >= 0 || op->got_version)
-        check_seen(w, p, op->key, op->epoch, position, -1, false);
-    return true;
-}
-
-/* ---- whole pods --------------------------------------------------------------------------------------------- */
-
-void check_ready(struct world *w, int unused, int also)
-{
-    (void)unused, (void)also;
-    for (int i = 0; i < w->pods_count; i++) {
-        if (!pod_ready(w, i))
-            world_violate(w, "AVAIL", i, -1, "not ready after start-up");
-    }
-}
-
-void check_pod_counters(struct world *w, int pod)
-{
-    struct pod *p = &w->pods[pod];
-    struct core_counters c;
-
-    core_get_counters(p->core, &c);
-    w->statistics->hits += c.hits;
-    w->statistics->refused += c.refused;
-    if (c.reads != c.hits + c.misses + c.refused + c.errors || c.reads != p->counted_reads ||
-        c.refused != p->counted_refused || c.errors != p->counted_errors)
-        world_violate(w, "TRUTH", pod, -1,
-                      "reads %" PRIu64 " hits %" PRIu64 " misses %" PRIu64 " refused %" PRIu64 " errors %" PRIu64
-                      "; answers seen %" PRIu64 " refused %" PRIu64 " errors %" PRIu64,
-                      c.reads, c.hits, c.misses, c.refused, c.errors, p->counted_reads, p->counted_refused,
-                      p->counted_errors);
-}
-
-static void check_first_hit(struct world *w, int pod)
-{
-    const struct pod *p = &w->pods[pod];
-    const struct node *node = &w->nodes[w->primary];
-    uint64_t healed = w->heal_at;
-
-    if (p->hit_at == 0 || node->epoch < 0)
         return;
-    if (w->truth.epochs[node->epoch].begins > healed)
-        healed = w->truth.epochs[node->epoch].begins;
-    if (p->hit_at > healed + w->bound_ns / 4 + HIT_NS + ROUND_TRIPS * 2 * p->delay_ns + w->bound_ns / 32 + LATE_NS)
-        world_violate(w, "AVAIL", pod, -1, "first hit %.3f ms after healing",
-                      p->hit_at == NEVER ? -1.0 : (double)(p->hit_at - healed) / 1e6);
-}
+    }
+    if (op->read_state == DCACHE_STATE_STALE)
+        check_stale(w, op);
+    for (int i = p->answers_count[op->key] - 1; i >= 0 && p->answers[op->key][i].at >= op->invoked_at; i--) {
+        const struct core_answer *answer = &p->answers[op->key][i];
 
-void check_end(struct world *w)
-{
-    for (int i = 0; i < w->ops_count; i++) {
-        if (w->ops[i].state == OP_IN_CORE || w->ops[i].state == OP_ASKED)
-            world_violate(w, "ANSWER", w->ops[i].pod, w->ops[i].key, "op %d was never answered", i);
+        if (!same_answer(op, answer))
+            continue;
+        found++;
+        verdict = (struct verdict){0};
+        position = judge(w, &verdict, op, answer);
+        if (!verdict.promise) {
+            /* Nothing stored and no tombstone: the history had ended, and this read binds no later one. */
+            if (position >= 0 && (op->content >= 0 || op->got_version))
+                check_seen(w, p, op->key, answer->epoch, position, -1, false);
+            return;
+        }
+        if (!first.promise)
+            first = verdict;
     }
-    for (int i = 0; i < w->pods_count; i++) {
-        check_pod_counters(w, i);
-        check_first_hit(w, i);
-    }
+    if (!found)
+        world_violate(w, "NOGARB", op->pod, op->key, "op %d: version %" PRIu64 " was not the answer of any core",
+                      op->number, op->got_version);
+    else
+        world_violate(w, first.promise, op->pod, op->key, "%s", first.text);
 }

@@ -1,39 +1,90 @@
-/* How a write is judged: INDET, UNIQ, and what its acknowledgement binds from then on. */
-#include "tests/sim/check.h"
-
+/* How a write is judged: INDET, UNIQ, NORES, and what its acknowledgement binds from then on. */
 #include <inttypes.h>
 
-void check_commit(struct world *w, int number, const struct published *m)
+#include "tests/sim/check.h"
+
+struct op *check_writer(const struct world *w, const uint8_t *write_id)
 {
-    struct op *op;
+    for (int i = w->ops_count - 1; i >= 0; i--) {
+        struct op *op = w->ops[i];
 
-    if (m->kind == MESSAGE_RECORD && m->truth_epoch < 0)
-        world_violate(w, "LOSSVIS", -1, m->key, "a write was committed where no epoch stands");
-    if (w->nodes[0].foreign_commits || w->nodes[1].foreign_commits)
-        world_violate(w, "LOSSVIS", -1, m->key, "a write was committed under the epoch of another process");
-    if (number < 0 || m->kind != MESSAGE_RECORD)
-        return;
-    op = &w->ops[number];
-    op->commits++;
-    op->commit_epoch = m->truth_epoch;
-    op->commit_position = m->position;
-    op->commit_at = w->now;
-    if (op->commits > 1)
-        world_violate(w, "INDET", op->pod, op->key, "op %d was committed twice", number);
-    if (op->state == OP_RETURNED && !w->clock_jumped)
-        world_violate(w, "INDET", op->pod, op->key, "op %d was committed after its answer", number);
-    for (int i = op->first; i < number; i++) {
-        const struct op *o = &w->ops[i];
-        bool between = false;
-
-        if (o->first != op->first || !o->commits || o->commit_epoch != op->commit_epoch)
-            continue;
-        /* Where nothing was stored in between (expiry, eviction), the key began anew. */
-        for (int p = o->commit_position; p <= op->commit_position; p++)
-            between |= truth_at(&w->truth, o->commit_epoch, o->key, p)->kind == TRUTH_NONE;
-        if (!between)
-            world_violate(w, "INDET", op->pod, op->key, "ops %d and %d committed the same write twice", i, number);
+        if ((op->kind == CALL_SET || op->kind == CALL_DELETE) &&
+            memcmp(op->write_id, write_id, WRITE_ID_BYTES) == 0)
+            return w->ops[op->first];
     }
+    return NULL;
+}
+
+/* Was the key's history over at some state between these positions (expiry, eviction)? */
+static bool history_ended(const struct world *w, int epoch, int key, int from, int to)
+{
+    for (int p = from; p <= to; p++) {
+        if (truth_at(&w->truth, epoch, key, p)->kind == TRUTH_NONE)
+            return true;
+    }
+    return false;
+}
+
+/* Is an attempt under way that can have been executed now? One that was lost with its process may be, too. */
+static bool attempt_under_way(const struct world *w, const struct op *first)
+{
+    for (int i = first->number; i < w->ops_count; i++) {
+        const struct op *op = w->ops[i];
+        uint64_t deadline = op->invoked_at + (uint64_t)op->timeout_ms * OS_MS;
+
+        if (op->first != first->number)
+            continue;
+        if (op->state == OP_ASKED || (op->state == OP_LOST && world_now(w) <= deadline))
+            return true;
+    }
+    return false;
+}
+
+/* Within one life of a key versions rise, whatever the application asked for. */
+static void check_order(struct world *w, int epoch, int key, int position)
+{
+    const struct truth_state *s = truth_at(&w->truth, epoch, key, position), *before;
+
+    if (position == 0)
+        return;
+    before = truth_at(&w->truth, epoch, key, position - 1);
+    if (before->kind != TRUTH_NONE && s->version <= before->version)
+        world_violate(w, before->kind == TRUTH_TOMBSTONE ? "NORES" : "UNIQ", -1, key,
+                      "version %" PRIu64 " was committed over version %" PRIu64, s->version, before->version);
+}
+
+/* The state behind it was there already, when this one was found to have been between. */
+static void check_inserted(struct world *w, int epoch, int key, int position)
+{
+    struct op *next;
+
+    if (position + 1 >= w->truth.epochs[epoch].lines[key].states_count)
+        return;
+    check_order(w, epoch, key, position + 1);
+    next = check_writer(w, truth_at(&w->truth, epoch, key, position + 1)->write_id);
+    if (next && next->commit_epoch == epoch)
+        next->commit_position = position + 1;
+}
+
+void check_commit(struct world *w, int epoch, int key, int position)
+{
+    const struct truth_state *s = truth_at(&w->truth, epoch, key, position);
+    struct op *op = check_writer(w, s->write_id);
+
+    if (!op) {
+        world_violate(w, "NOGARB", -1, key, "version %" PRIu64 " was committed by nobody", s->version);
+        return;
+    }
+    check_order(w, epoch, key, position);
+    if (!w->clock_jumped && !attempt_under_way(w, op))
+        world_violate(w, "INDET", op->pod, key, "op %d was committed after its answer", op->number);
+    if (op->commits && op->commit_epoch == epoch && !history_ended(w, epoch, key, op->commit_position, position))
+        world_violate(w, "INDET", op->pod, key, "op %d was committed twice", op->number);
+    check_inserted(w, epoch, key, position);
+    op->commits++;
+    op->commit_epoch = epoch;
+    op->commit_position = position;
+    op->commit_at = world_now(w);
 }
 
 /* The position of what the pod says is stored; -1: not in this epoch. */
@@ -46,44 +97,45 @@ static int written_position(const struct world *w, const struct op *op, int epoc
 
 static void check_acknowledged(struct world *w, const struct op *op)
 {
-    int number = (int)(op - w->ops), position = -1;
+    const struct op *first = w->ops[op->first];
+    int position = -1;
 
     for (int e = w->truth.count - 1; e >= 0 && position < 0; e--) {
-        if (!epoch_equal(&w->truth.epochs[e].id, &op->epoch_text))
+        if (!epoch_equal(&w->truth.epochs[e].id, &op->got_epoch))
             continue;
         position = written_position(w, op, e);
         if (position < 0)
             continue;
-        truth_acknowledge(&w->truth, e, op->key, w->now, position);
+        truth_acknowledge(&w->truth, e, op->key, world_now(w), position);
         check_seen(w, &w->pods[op->pod], op->key, e, -1, position, op->kind == CALL_DELETE);
     }
     if (position < 0)
         world_violate(w, "INDET", op->pod, op->key, "op %d is acknowledged and was not committed in epoch %.6s",
-                      number, op->epoch_text.text);
-    else if (op->written == WRITE_ACCEPTED && op->commits != 1)
-        world_violate(w, "INDET", op->pod, op->key, "op %d is accepted, but not by its own commit", number);
+                      op->number, op->got_epoch.text);
+    else if (op->result == DCACHE_OK && (!first->commits || first->commit_at < op->invoked_at))
+        world_violate(w, "INDET", op->pod, op->key, "op %d is accepted, but not by its own commit", op->number);
     else if (op->version && op->got_version != op->version)
-        world_violate(w, "UNIQ", op->pod, op->key, "op %d asked for version %" PRIu64 " and got %" PRIu64, number,
-                      op->version, op->got_version);
+        world_violate(w, "UNIQ", op->pod, op->key, "op %d asked for version %" PRIu64 " and got %" PRIu64,
+                      op->number, op->version, op->got_version);
 }
 
-void check_write_return(struct world *w, int number)
+void check_write_return(struct world *w, struct op *op)
 {
-    const struct op *op = &w->ops[number];
+    const struct op *first = w->ops[op->first];
+    bool reader = !w->pods[op->pod].may_write;
 
-    if (op->written == WRITE_INDETERMINATE || op->kind == CALL_CLEAR)
+    if (op->result == DCACHE_E_INDETERMINATE || op->kind == CALL_CLEAR)
         return;
-    if (!w->pods[op->pod].config.may_write && !op->commits)
+    if (reader && !first->commits)
         return; /* a local set is judged by this pod alone */
-    if (op->written == WRITE_ACCEPTED || op->written == WRITE_DUPLICATE) {
+    if (op->result == DCACHE_OK || op->result == DCACHE_DUPLICATE) {
         check_acknowledged(w, op);
         return;
     }
-    if (op->commits)
-        world_violate(w, "INDET", op->pod, op->key, "op %d was committed, but the answer is %d", number,
-                      op->written);
-    if (!w->faults_count && op->written != WRITE_STALE && op->written != WRITE_CONFLICT &&
-        op->reason != REASON_READER)
-        world_violate(w, "AVAIL", op->pod, op->key, "op %d: outcome %d reason %d without any fault", number,
-                      op->written, op->reason);
+    if (first->commits && first->commit_at >= op->invoked_at)
+        world_violate(w, "INDET", op->pod, op->key, "op %d was committed, but the answer is %s", op->number,
+                      dcache_result_name(op->result));
+    if (!w->faults_count && op->result != DCACHE_STALE && op->result != DCACHE_CONFLICT)
+        world_violate(w, "AVAIL", op->pod, op->key, "op %d without any fault: %s", op->number,
+                      dcache_result_name(op->result));
 }

@@ -2,8 +2,8 @@
  * The simulation's own random numbers: splitmix64, one stream per purpose, all derived from the seed. Nothing
  * else in the simulation is random, so a seed is a whole run.
  */
-#ifndef DCACHED_SIM_RNG_H
-#define DCACHED_SIM_RNG_H
+#ifndef DCACHED_SIM_WORLD_RNG_H
+#define DCACHED_SIM_WORLD_RNG_H
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -1,6 +1,9 @@
 /*
  * sim --seeds FROM COUNT [--jobs N] [--twice]    many seeds; ends with 1 if a promise was broken
+ * sim --minutes M [--jobs N] [--twice]           the same for so long, with seeds from the clock
  * sim --seed N [--verbose]                       one seed, with its event log
+ *
+ * --twice runs each seed twice and compares the hashes over all bytes moved and all outcomes.
  *
  * A violation is printed with its seed, the faults without which it does not happen, and the last events of the
  * pod and key concerned. Many seeds must also show that they tested something: each kind of fault had an effect,
@@ -11,6 +14,7 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "tests/sim/fault.h"
@@ -22,6 +26,7 @@
 
 struct options {
     uint64_t from, count;
+    time_t until; /* 0: when all are done */
     unsigned jobs;
     bool twice, verbose;
 };
@@ -36,7 +41,7 @@ static const char *promise_of(uint64_t seed, uint32_t skip, uint64_t *ret_hash)
     world_run(&w);
     promise = w.violation.promise;
     if (ret_hash)
-        *ret_hash = w.hash;
+        *ret_hash = world_hash(&w);
     world_deinit(&w);
     return promise;
 }
@@ -72,8 +77,7 @@ static void report(uint64_t seed, const struct violation *first, int faults)
     printf("---- seed %" PRIu64 ": %s broken at %.6f\n     %s\n", seed, first->promise,
            (double)w.violation.at / 1e9, w.violation.text);
     printf("     D %" PRIu64 " ms, %d pods, %d keys; the pod: entries %zu, floors %zu; faults that matter:\n",
-           w.bound_ns / NS_PER_MS, w.pods_count, w.keys_count, w.pods[pod].config.max_entries,
-           w.pods[pod].config.max_floors);
+           w.bound_ns / NS_PER_MS, w.pods_count, w.keys_count, w.pods[pod].max_entries, w.pods[pod].max_floors);
     for (int i = 0; i < w.faults_count; i++) {
         if (!w.faults[i].skipped)
             printf("       %s\n", fault_text(&w.faults[i], text, sizeof(text)));
@@ -87,26 +91,34 @@ static void report(uint64_t seed, const struct violation *first, int faults)
 static void run_seed(uint64_t seed, const struct options *options, struct statistics *statistics)
 {
     struct world w;
-    uint64_t again;
+    struct violation violation;
+    uint64_t again, hash;
+    int faults;
 
     world_init(&w, seed, 0, statistics);
     w.logging = options->verbose;
     world_run(&w);
-    if (w.violation.promise && statistics->violations <= VIOLATIONS_PRINTED && !options->verbose)
-        report(seed, &w.violation, w.faults_count);
+    hash = world_hash(&w);
+    if (options->verbose)
+        printf("seed %" PRIu64 ": hash %016" PRIx64 "\n", seed, hash);
+    violation = w.violation;
+    faults = w.faults_count;
+    world_deinit(&w);
+    if (violation.promise && statistics->violations <= VIOLATIONS_PRINTED && !options->verbose)
+        report(seed, &violation, faults);
     if (options->twice) {
         promise_of(seed, 0, &again);
-        if (again != w.hash) {
+        if (again != hash) {
             printf("---- seed %" PRIu64 ": two runs differ\n", seed);
             statistics->violations++;
         }
     }
-    world_deinit(&w);
 }
 
 static void run_job(unsigned job, const struct options *options, struct statistics *statistics)
 {
-    for (uint64_t i = job; i < options->count; i += options->jobs)
+    for (uint64_t i = job; i < options->count && !(options->until && time(NULL) >= options->until);
+         i += options->jobs)
         run_seed(options->from + i, options, statistics);
 }
 
@@ -149,14 +161,15 @@ static int summarize(const struct options *options, const struct statistics *job
         for (size_t i = 0; i < sizeof(all) / sizeof(*to); i++)
             to[i] += from[i];
     }
-    printf("seeds %" PRIu64 ", steps %" PRIu64 ", reads %" PRIu64 ", hits %" PRIu64 " (%.1f %%), refused %" PRIu64
-           ", dropped by the library %" PRIu64 ", writes %" PRIu64 ", indeterminate %" PRIu64 "\n",
-           all.seeds, all.steps, all.reads, all.hits,
-           all.reads ? 100.0 * (double)all.hits / (double)all.reads : 0.0, all.refused, all.dropped_late,
-           all.writes, all.indeterminate);
+    printf("seeds %" PRIu64 " (%" PRIu64 " virtual hours), core events %" PRIu64 ", MB moved %" PRIu64
+           "\nreads %" PRIu64 ", hits %" PRIu64 " (%.1f %%), refused %" PRIu64 ", of these by the library %" PRIu64
+           "; writes %" PRIu64 ", commits %" PRIu64 ", indeterminate %" PRIu64 "; crowds %" PRIu64 "\n",
+           all.seeds, all.virtual_ms / 3600000, all.events, all.bytes >> 20, all.reads, all.hits,
+           all.reads ? 100.0 * (double)all.hits / (double)all.reads : 0.0, all.refused, all.library_refused,
+           all.writes, all.commits, all.indeterminate, all.crowds);
     printf("faults:");
-    for (int i = 0; i < FAULT_COUNT; i++) {
-        printf(" %s %" PRIu64, fault_names[i], all.fired[i]);
+    for (int i = 0; i < KIND_COUNT; i++) {
+        printf("%s %s %" PRIu64, i ? "," : "", fault_names[i], all.fired[i]);
         if (!all.fired[i] && all.seeds >= ENOUGH_SEEDS) {
             printf(" (never fired)");
             failed = 1;
@@ -172,7 +185,9 @@ static int summarize(const struct options *options, const struct statistics *job
 
 static int usage(void)
 {
-    fprintf(stderr, "usage: sim --seeds FROM COUNT [--jobs N] [--twice] | sim --seed N [--verbose] [--twice]\n");
+    fprintf(stderr, "usage: sim --seeds FROM COUNT [--jobs N] [--twice]\n"
+                    "       sim --minutes M [--jobs N] [--twice]\n"
+                    "       sim --seed N [--verbose] [--twice]\n");
     return 2;
 }
 
@@ -189,6 +204,10 @@ int main(int argc, char **argv)
         } else if (strcmp(argv[i], "--seed") == 0 && i + 1 < argc) {
             options.from = strtoull(argv[++i], NULL, 10);
             options.count = 1;
+        } else if (strcmp(argv[i], "--minutes") == 0 && i + 1 < argc) {
+            options.from = (uint64_t)time(NULL) * 1000000;
+            options.count = UINT64_MAX;
+            options.until = time(NULL) + 60 * strtol(argv[++i], NULL, 10);
         } else if (strcmp(argv[i], "--jobs") == 0 && i + 1 < argc) {
             options.jobs = (unsigned)strtoul(argv[++i], NULL, 10);
         } else if (strcmp(argv[i], "--twice") == 0) {

@@ -42,13 +42,40 @@ int truth_find_epoch(const struct truth *truth, const struct epoch *id, const st
     return -1;
 }
 
-int truth_add(struct truth *truth, int epoch, int key, struct truth_state state)
+uint64_t truth_run_changed(const struct truth *truth, const struct run_id *run)
+{
+    uint64_t at = 0;
+
+    for (int i = 0; i < truth->count; i++) {
+        const struct truth_epoch *e = &truth->epochs[i];
+
+        if (strncmp(e->run.text, run->text, RUN_HALF) != 0)
+            continue;
+        if (e->ended_by_role && e->ends > at)
+            at = e->ends;
+        if (!run_id_equal(&e->run, run) && e->begins > at)
+            at = e->begins;
+    }
+    return at;
+}
+
+int truth_add(struct truth *truth, int epoch, int key, const struct truth_state *state)
 {
     struct truth_line *line = &truth->epochs[epoch].lines[key];
 
     line->states = grow(line->states, line->states_count, &line->states_room, sizeof(*line->states));
-    line->states[line->states_count] = state;
+    line->states[line->states_count] = *state;
     return line->states_count++;
+}
+
+int truth_insert(struct truth *truth, int epoch, int key, const struct truth_state *state)
+{
+    struct truth_line *line = &truth->epochs[epoch].lines[key];
+    int position = truth_add(truth, epoch, key, state);
+
+    line->states[position] = line->states[position - 1];
+    line->states[position - 1] = *state;
+    return position - 1;
 }
 
 void truth_acknowledge(struct truth *truth, int epoch, int key, uint64_t now, int position)
@@ -113,4 +140,22 @@ int truth_required(const struct truth *truth, int epoch, int key, uint64_t befor
 const struct truth_state *truth_at(const struct truth *truth, int epoch, int key, int position)
 {
     return &truth->epochs[epoch].lines[key].states[position];
+}
+
+int truth_find_seq(const struct truth *truth, int epoch, int key, uint64_t seq)
+{
+    const struct truth_line *line = &truth->epochs[epoch].lines[key];
+
+    for (int i = line->states_count - 1; i >= 0; i--) {
+        if (line->states[i].kind != TRUTH_NONE && line->states[i].seq == seq)
+            return i;
+    }
+    return -1;
+}
+
+const struct truth_state *truth_last(const struct truth *truth, int epoch, int key)
+{
+    const struct truth_line *line = &truth->epochs[epoch].lines[key];
+
+    return line->states_count ? &line->states[line->states_count - 1] : NULL;
 }

@@ -1,168 +1,136 @@
 /*
- * The world of one seed: two Redis servers, one to four pods with a real core each, the links between them,
- * clients, faults, and the truth. Time is a number; what happens next is the earliest entry of one heap.
+ * The world of one seed: one to four pods, each with the real daemon and applications on the real client library,
+ * two simulated Redis servers, the network between them, faults, and the truth. All of it runs in one thread and
+ * in virtual time (os/), with real bytes on every connection (redis/ answers them); a seed is a whole run.
  *
- *   store.c   what a server does at one instant        truth.c   what really happened
- *   net.c     connections: order, delay, faults         server.c  requests that arrive, and publishing
- *   pod.c     the shell around a core                   client.c  reads and writes
- *   fault.c   the faults of a seed                      check.c, check_writes.c   the promises
- *   world.c   the heap, the log, the phases             sim.c     many seeds
+ *   settings.c  what is drawn for a seed             node.c      the two servers: connections, replication, hands
+ *   fault*.c    the faults of a seed                 witness.c   looks at what servers store, and writes the truth
+ *   calls.c     what applications ask                truth.c     what really happened
+ *   answers.c   what they were answered              tap.c       what goes in and out of each core
+ *   check*.c    the promises                         world.c     phases, log, violations
+ *   sim.c       many seeds
  *
- * Phases: start-up; work (faults and calls) from work_at to heal_at; then no writes and no faults until end_at
- * = heal_at + 2 s + D, where every pod is asked for every key.
+ * Phases: start-up; a crowd that misses one key, if that was drawn; work (faults and calls) from work_at to
+ * heal_at; then no writes and no faults: every pod has to come to a hit, and within 2 s + D to what Redis holds.
  */
-#ifndef DCACHED_SIM_WORLD_H
-#define DCACHED_SIM_WORLD_H
+#ifndef DCACHED_SIM_WORLD_WORLD_H
+#define DCACHED_SIM_WORLD_WORLD_H
 
-#include "tests/sim/store.h"
+#include "tests/sim/os/client_host.h"
+#include "tests/sim/os/daemon_host.h"
+#include "tests/sim/os/net.h"
+#include "tests/sim/redis/server.h"
+#include "tests/sim/rng.h"
+#include "tests/sim/truth.h"
 
 #define SIM_PODS        4
 #define SIM_CLIENT_KEYS 4
-#define NS_PER_S        UINT64_C(1000000000)
-
-struct world;
-typedef void (*wake_fn)(struct world *w, int a, int b);
+#define SIM_CROWD_KEY   4 /* read by nobody but the crowd */
+#define SIM_CLIENTS     2 /* application processes of a pod */
+#define SIM_HANDLES     3 /* connections of each */
+#define SIM_FAULTS      16
+#define SIM_LOG_LINES   120
+#define SIM_LOG_LINE    240
+#define SIM_USER        "pod"
+#define SIM_PREFIX      "dc:{0}:"
+#define SIM_META_KEY    "dc:{0}!meta"
+#define SIM_CHANNEL     "cache:invalidate:0:dc:{0}"
 
 /* ---- faults ------------------------------------------------------------------------------------------------- */
 
-/* X(name): each has its begin and its end in fault.c. */
-#define FAULTS(X)                                                                                   \
-    X(slow)          /* a link is slow and jitters, up to 2 D */                                    \
-    X(stall)         /* nothing moves, both ways, no error */                                       \
-    X(deaf)          /* half open: what Redis sends is swallowed */                                 \
-    X(mute)          /* half open: what the pod sends is swallowed */                               \
-    X(cut)           /* the connection breaks, with what was on the way */                          \
-    X(drop)          /* single messages are lost */                                                 \
-    X(repeat)        /* single messages are delivered twice */                                      \
-    X(replay)        /* captured messages are published again, in any order */                      \
-    X(garbage)       /* unreadable messages and messages of unknown epochs */                       \
-    X(split_links)   /* new connections of one kind end on the other server */                      \
-    X(pod_stop)      /* SIGSTOP of a daemon */                                                      \
-    X(pod_restart)   /* kill -9 of a daemon */                                                      \
-    X(server_kill)   /* Redis dies and comes back with everything */                                \
-    X(server_loss)   /* Redis dies and comes back with something older */                           \
-    X(server_pause)  /* Redis executes nothing for a while */                                       \
-    X(flush)         /* FLUSHALL */                                                                 \
-    X(del_meta)      /* meta is deleted */                                                          \
-    X(del_field)     /* one field of meta is deleted */                                             \
-    X(bad_meta)      /* meta is made unreadable */                                                  \
-    X(lower_seq)     /* seq is set far back */                                                      \
-    X(failover)      /* a lagging replica becomes master, the old one its replica; no link drops */ \
-    X(split_brain)   /* the same, but the old master stays one and keeps some pods */               \
-    X(role_flap)     /* master to replica and back, no link drops */                                \
-    X(evict)         /* records disappear */                                                        \
-    X(corrupt)       /* records become unreadable */                                                \
-    X(half_script)   /* scripts fail after storing, before publishing */                            \
-    X(refuse_writes) /* errors known to come before execution */                                    \
-    X(refuse_reads)  /* errors to fetches and heartbeats */                                         \
-    X(clock_jump)    /* the store's clock jumps */
+/* X(name, number in FAULTS.md, what it is). Each is drawn, begun and ended in fault*.c. */
+#define FAULT_KINDS(X)                                                                            \
+    X(stall, "F1", "nothing moves, both ways, no error")                                          \
+    X(mute, "F2", "half open: what the pod sends is swallowed")                                   \
+    X(deaf, "F2", "half open: what Redis sends is swallowed")                                     \
+    X(slow, "F3", "a link is slow and jitters, 0 .. 2 D")                                         \
+    X(late_subscription, "F4", "the subscription is late, data is fast")                          \
+    X(late_data, "F5", "fetch answers are late, the subscription is fast")                        \
+    X(cut, "F6", "a connection breaks after byte n, again and again")                             \
+    X(client_kill, "F7", "CLIENT KILL of the pod's connections every so often")                   \
+    X(output_limit, "F8", "a slow subscriber is closed at its output limit")                      \
+    X(stop_daemon, "F9", "SIGSTOP of a daemon")                                                   \
+    X(stop_at_write, "F9", "SIGSTOP of a daemon between its check and its write")                 \
+    X(stop_client, "F10", "SIGSTOP of an application with answers pending")                       \
+    X(pause, "F11", "Redis executes nothing for a while")                                         \
+    X(busy, "F11", "a script of somebody else blocks Redis")                                      \
+    X(crash, "F12", "kill -9 of Redis, which finds again what the persistence of the seed kept")  \
+    X(empty, "F13", "Redis comes back empty")                                                     \
+    X(failover, "F14", "a lagging replica becomes the master")                                    \
+    X(clean_failover, "F14", "a replica that has everything becomes the master")                  \
+    X(split_brain, "F14", "a replica becomes a master and the old one stays one, with some pods") \
+    X(two_nodes, "F15", "one connection of a pod ends on the other server")                       \
+    X(flush, "F16", "FLUSHALL")                                                                   \
+    X(del_meta, "F16", "DEL of meta")                                                             \
+    X(del_field, "F16", "HDEL of one field of meta")                                              \
+    X(script_flush, "F16", "SCRIPT FLUSH")                                                        \
+    X(evict, "F16", "records are evicted")                                                        \
+    X(oom, "F16", "Redis is out of memory")                                                       \
+    X(rights, "F17", "a right of the pods' user is withdrawn")                                    \
+    X(half_script, "F17", "the right to publish is withdrawn: scripts store, then fail")          \
+    X(password, "F17", "the password is changed")                                                 \
+    X(error_replies, "F18", "MISCONF, LOADING, NOREPLICAS or MASTERDOWN")                         \
+    X(max_clients, "F18", "Redis takes no further connection")                                    \
+    X(server_clock, "F19", "the wall clock of Redis jumps")                                       \
+    X(wall_clock, "F19", "the wall clock of a pod jumps")                                         \
+    X(descriptors, "F20", "a daemon has no descriptors left")                                     \
+    X(race, "F22", "all pods write one key at one moment, with equal and reversed versions")      \
+    X(kill_daemon, "F23", "kill -9 of a daemon every so often")                                   \
+    X(kill_client, "F24", "an application dies at its n-th write, with requests under way")       \
+    X(crowd, "F25", "many readers of a pod miss one key at one moment")                           \
+    X(rolling, "F27", "links of pod after pod stand still, and go on in another order")           \
+    X(fragments, "-", "bytes arrive one by one")                                                  \
+    X(drop, "-", "single messages are lost")                                                      \
+    X(repeat, "-", "single messages are delivered twice")                                         \
+    X(replay, "-", "messages of the past are published again")                                    \
+    X(garbage, "-", "unreadable messages, and messages of unknown epochs")                        \
+    X(bad_meta, "-", "meta becomes unreadable")                                                   \
+    X(lower_seq, "-", "seq is set far back")                                                      \
+    X(corrupt, "-", "records become unreadable")                                                  \
+    X(rollback, "-", "a master follows a stale replica for a moment: same process, older data")   \
+    X(role_flap, "-", "master to replica and back, no link drops")
 
 enum fault_kind {
-#define X(name) FAULT_##name,
-    FAULTS(X)
+#define X(name, number, text) KIND_##name,
+    FAULT_KINDS(X)
 #undef X
-        FAULT_COUNT
+        KIND_COUNT
 };
 
-extern const char *const fault_names[FAULT_COUNT];
+extern const char *const fault_names[KIND_COUNT];
 
 struct fault {
+    struct world *world;
     enum fault_kind kind;
     uint64_t at, until;
-    int pod;        /* which pod it concerns; faults of the server ignore it */
-    unsigned links; /* bit 1: data, bit 2: subscription */
+    int pod;       /* which pod it concerns; faults of the server ignore it */
+    unsigned link; /* enum os_link */
     uint64_t amount;
     int node;     /* server it was applied to */
     bool skipped; /* left out, to see whether it matters */
+    bool over;
+    struct net_rule_handle *rules[SIM_PODS];
 };
 
-#define SIM_FAULTS 16
+/* ---- servers ------------------------------------------------------------------------------------------------ */
 
-/* ---- connections -------------------------------------------------------------------------------------------- */
+struct wire; /* one connection, see node.c */
 
-enum direction { TO_SERVER, TO_POD };
-
-enum packet_kind {
-    PACKET_HELLO, /* the shell's handshake: AUTH, SELECT, INFO */
-    PACKET_SUBSCRIBE,
-    PACKET_PING,
-    PACKET_IDENTITY,
-    PACKET_PROPOSE,
-    PACKET_FETCH,
-    PACKET_WRITE,
-    PACKET_MESSAGE,     /* only to the pod */
-    PACKET_BAD_MESSAGE, /* only to the pod */
-    PACKET_FIN,         /* only to the pod: the connection is gone */
+struct node {
+    struct world *world;
+    int index;
+    struct server *server;
+    struct net_server *net;
+    struct wire *wires;
+    struct conn *hand;             /* whoever administers it; NULL: not connected */
+    bool replication_held, pumped; /* held: a fault makes it lag; pumped: an event is under way */
+    size_t window;                 /* bytes a connection takes from the server before it waits */
+    int epoch;                     /* number in the truth that is in force here; -1: none (no master, or dead) */
+    uint64_t seq_seen;             /* highest of that epoch */
+    bool loading;                  /* the whole data is being replaced: the old history has ended */
 };
 
-/* A request on its way, which becomes its own answer. */
-struct packet {
-    struct packet *next;
-    enum packet_kind kind;
-    uint64_t due; /* leaves its pipe not before */
-    int stage;    /* commands of a pipeline already executed */
-    uint64_t id;  /* or nonce */
-    int key;
-    bool header_only;
-    struct store_write write;
-    int op; /* the call behind a write; -1: the core's own */
-    struct meta meta;
-    struct epoch epoch;
-    struct run_id run;
-    bool master;
-    uint64_t min_seq, store_us;
-    struct store_answer answer;
-    enum fetch_result result;
-    struct stored record;
-    struct published message;
-};
-
-struct pipe {
-    struct packet *head, **tail;
-    uint64_t last_due, wake_at;
-};
-
-struct conn {
-    int pod, link, node, process, incarnation;
-    bool open;   /* at the pod */
-    bool served; /* at the server */
-    bool subscribed;
-    bool damaged; /* something was swallowed: no use any more */
-    bool broken;  /* what is sent from now on goes nowhere */
-    bool up;      /* EV_LINK_UP was given */
-    bool deadline_set;
-    uint64_t *sent_at; /* of unanswered requests, oldest first */
-    int sent_first, sent_count, sent_room;
-    struct pipe pipes[2];
-};
-
-/* ---- pods and their shells ---------------------------------------------------------------------------------- */
-
-struct pod {
-    struct core *core;
-    struct core_config config;
-    bool running, stopped;
-    int incarnation;
-    int conns[2]; /* -1: waiting to connect */
-    unsigned attempts[2];
-    uint64_t tick_at;
-    unsigned ticks_here; /* at this very instant; many of them are a loop without end */
-    uint64_t resumed_at;
-    int *held, held_count, held_room; /* calls and answers that wait for a stopped daemon */
-    /* what the network does to it */
-    uint64_t delay_ns, extra_ns[2];
-    int stalled[2], swallowing[2][2], target[2];
-    unsigned drop_permille, repeat_permille;
-    /* for the checker */
-    int told_epoch[SIM_KEYS], told_position[SIM_KEYS]; /* newest message the core was given */
-    uint64_t told_at[SIM_KEYS];
-    struct seen *seen[SIM_KEYS];
-    int seen_count[SIM_KEYS], seen_room[SIM_KEYS];
-    uint64_t counted_reads, counted_refused, counted_errors;
-    uint64_t hit_at; /* first hit after healing; NEVER */
-    uint64_t hits_known;
-    uint64_t started_at;
-};
+/* ---- pods --------------------------------------------------------------------------------------------------- */
 
 /* A read returned in this pod, or an own write acknowledged. Cumulative within an epoch. */
 struct seen {
@@ -171,38 +139,94 @@ struct seen {
     bool own_is_delete;
 };
 
+/* What a core answered to a read, before the bytes went on their way. */
+struct core_answer {
+    uint64_t at;
+    int epoch, told_epoch, told_position;
+    enum read_outcome outcome;
+    uint64_t version, as_of; /* as_of in virtual time */
+    int content;
+    uint64_t unaware_until; /* see check_unaware_until */
+};
+
+/* What the core that runs now does to know whom it talks to. */
+struct beat {
+    uint64_t id, asked_at; /* of the last FX_IDENTITY */
+    uint64_t known_at;     /* start of the last one that was answered */
+    uint64_t busy_since;   /* of what keeps the next one waiting; NEVER: nothing */
+    uint64_t free_at;      /* when the last such thing ended */
+};
+
+/* A read that went into a core and has not been answered. */
+struct core_read {
+    uint64_t token, arrived_at;
+    int key;
+    bool strong;
+};
+
+struct pod {
+    struct world *world;
+    int number;
+    struct config config;
+    char name[16], socket[48];
+    struct daemon_host *host;
+    struct client_host *clients[SIM_CLIENTS], *prober;
+    bool may_write, hooked;
+    size_t max_entries, max_floors;
+    unsigned drop_permille, repeat_permille;
+    uint64_t resumed_at;  /* last SIGCONT; 0: never */
+    uint64_t restored_at; /* last start of the daemon */
+    /* of the core that runs now (tap.c) */
+    const struct core *core;
+    struct core_read reads[512];
+    int reads_count;
+    struct run_id runs[2]; /* of the servers at the other ends of data and subscription; empty: down */
+    struct core_counters counted;
+    struct beat beat;
+    int told_epoch[SIM_KEYS], told_position[SIM_KEYS]; /* newest message it was given */
+    struct core_answer *answers[SIM_KEYS];             /* of all the daemons this pod had */
+    int answers_count[SIM_KEYS], answers_room[SIM_KEYS];
+    /* what its applications have seen */
+    struct seen *seen[SIM_KEYS];
+    int seen_count[SIM_KEYS], seen_room[SIM_KEYS];
+    uint64_t hit_at; /* first hit after healing; NEVER */
+    bool converged[SIM_KEYS];
+};
+
 /* ---- calls -------------------------------------------------------------------------------------------------- */
 
-enum op_kind { CALL_GET, CALL_SET, CALL_DELETE, CALL_CLEAR, CALL_LOOK };
-enum op_state { OP_ASKED, OP_IN_CORE, OP_ANSWERED, OP_RETURNED, OP_LOST };
+enum op_kind { CALL_GET, CALL_SET, CALL_DELETE, CALL_CLEAR };
+enum op_state { OP_POSTED, OP_ASKED, OP_RETURNED, OP_LOST };
 
 struct op {
+    struct world *world;
+    int number;
     enum op_kind kind;
     enum op_state state;
-    int pod, key, incarnation;
-    uint64_t invoked_at, arrived_at, answered_at, deadline;
-    int tries;
-    /* reads */
-    bool strong, converging, probing;
-    uint64_t min_version, max_stale_ns;
-    struct epoch min_epoch;
-    enum read_outcome outcome;
-    enum core_reason reason;
+    int pod, key;
+    struct client_host *host;
+    unsigned handle, starts; /* starts: of its process */
+    uint64_t invoked_at, returned_at;
+    uint32_t timeout_ms;
+    dcache_result result;
     int content; /* read or to be written */
-    bool replaced;
-    uint64_t as_of, age_ns;
-    int told_epoch, told_position; /* newest message of the key at the answer */
-    int epoch;                     /* number in the truth; -1: none known */
-    struct epoch epoch_text;
-    /* writes */
-    uint64_t version, ttl_ms; /* version: asked for, then answered in `got_version` */
-    bool carry_value, retry;
-    int first; /* number of the first attempt */
-    uint8_t write_id[WRITE_ID_BYTES];
-    enum write_outcome written;
     uint64_t got_version, got_seq;
-    int commits; /* of this attempt */
-    int commit_epoch, commit_position;
+    struct epoch got_epoch; /* of a write */
+    /* reads */
+    bool strong, converging, probing, crowd;
+    int group; /* keys of one mget, asked together: this many ops from here on; 0: a get */
+    uint64_t min_version;
+    struct epoch min_epoch;
+    uint32_t max_stale_ms;
+    dcache_state read_state;
+    uint64_t as_of, age_ns; /* as_of in virtual time */
+    /* writes */
+    uint64_t version, ttl_ms;
+    bool has_ttl, invalidate, retry;
+    int first, tries; /* first: number of the first attempt */
+    uint8_t write_id[WRITE_ID_BYTES];
+    /* of the write id of the first attempt: what the witness saw */
+    int commits, commit_epoch, commit_position;
     uint64_t commit_at;
 };
 
@@ -211,17 +235,18 @@ struct op {
  * behind an exclamation mark; the replacement that the hook makes of a payload is the same with the mark.
  */
 struct content {
-    uint8_t bytes[200];
+    uint8_t bytes[240];
     uint16_t len; /* without the mark */
-    int key;
+    int key, pod;
     uint64_t version; /* 0: auto */
-    int pod;          /* writer */
-    bool foreign;     /* written by a core for itself */
 };
 
+/* ---- all of it ---------------------------------------------------------------------------------------------- */
+
 struct statistics {
-    uint64_t seeds, reads, hits, refused, dropped_late, writes, indeterminate, steps, violations;
-    uint64_t fired[FAULT_COUNT];
+    uint64_t seeds, events, bytes, reads, hits, refused, library_refused, writes, indeterminate, commits, crowds,
+        violations, virtual_ms;
+    uint64_t fired[KIND_COUNT];
 };
 
 struct violation {
@@ -231,63 +256,64 @@ struct violation {
     int pod, key;
 };
 
-struct wake {
-    uint64_t at, order;
-    wake_fn fn;
-    int a, b;
+struct captured {
+    uint8_t *bytes;
+    size_t len;
 };
 
 struct world {
-    uint64_t seed, now, order, hash;
-    struct wake *heap;
-    size_t heap_count, heap_room;
-
+    uint64_t seed;
+    struct os *os;
     struct truth truth;
     struct node nodes[2];
     int primary;
     struct pod pods[SIM_PODS];
     int pods_count, keys_count; /* keys_count: of the clients */
-    char keys[SIM_KEYS][64];
-    int keys_known;
-    uint64_t known[SIM_KEYS]; /* highest version clients have heard of */
+    char keys[SIM_KEYS][16];
+    uint64_t known[SIM_KEYS]; /* highest version applications have heard of */
     int last_write[SIM_KEYS]; /* an op; -1: none */
 
-    struct conn *conns;
-    int conns_count, conns_room;
-    struct packet *free_packets;
-    struct op *ops;
+    struct op **ops;
     int ops_count, ops_room;
+    int ops_open; /* posted or asked, not returned or lost */
     struct content **contents;
     int contents_count, contents_room;
-    struct published captured[16];
-    int captured_count;
+    struct captured captured[16];
+    unsigned captured_count;
 
-    uint64_t bound_ns, work_at, heal_at, end_at;
-    unsigned auto_permille, write_permille;
-    bool hooked, link_down_after_reset, clock_jumped;
-    uint64_t calls_left, gap_ns;
+    uint64_t bound_ns, ready_by, work_at, heal_at, end_at;
+    unsigned auto_permille, write_permille, clear_permille, invalidate_permille;
+    enum server_persistence persistence;
+    bool clock_jumped, split;
+    uint64_t gap_ns;
     struct fault faults[SIM_FAULTS];
     int faults_count;
+    uint64_t crowd_fetches;
+    int crowd_pod;         /* -1: none */
+    int tiny_pod;          /* with tables for one or two keys; -1: none */
+    uint64_t version_base; /* explicit versions begin above it: some need more digits than a double has */
 
-    struct rng net_rng, client_rng, pod_rng, fault_rng;
+    struct rng call_rng, plan_rng, fault_rng, node_rng;
     struct statistics *statistics;
     struct violation violation;
 
     bool logging;
-    int log_pod, log_key; /* -1: all */
-    char (*log)[240];     /* the last lines, a ring; NULL: printed at once */
+    int log_pod, log_key;      /* -1: all */
+    char (*log)[SIM_LOG_LINE]; /* the last lines, a ring; NULL: printed at once */
     unsigned log_count;
 };
 
-#define SIM_LOG_LINES 80
+/* ---- world.c ------------------------------------------------------------------------------------------------ */
 
 /* Runs one seed from beginning to end. skip: bit i leaves fault i out. */
 void world_init(struct world *w, uint64_t seed, uint32_t skip, struct statistics *statistics);
 void world_run(struct world *w);
 void world_deinit(struct world *w);
+/* Over all bytes moved and all outcomes. */
+uint64_t world_hash(const struct world *w);
 
-void world_at(struct world *w, uint64_t at, wake_fn fn, int a, int b);
-void world_mix(struct world *w, uint64_t a, uint64_t b); /* into the hash of the history */
+uint64_t world_now(const struct world *w);
+void world_at(struct world *w, uint64_t at, void (*fn)(void *arg), void *arg);
 /* The first one counts; the run ends with it. */
 void world_violate(struct world *w, const char *promise, int pod, int key, const char *format, ...)
     __attribute__((format(printf, 5, 6)));
@@ -297,8 +323,14 @@ void world_print(struct world *w, int pod, int key, const char *format, ...) __a
         if ((w)->logging)                  \
             world_print((w), __VA_ARGS__); \
     } while (0)
-
-int world_key(struct world *w, struct slice key); /* number of the key; makes one if it is new */
 void *world_grow(void *array, int count, int *room, size_t size);
+/* Number of the key, -1: none of the applications'. */
+int world_key(const struct world *w, struct slice key);
+/* Number of the payload, -1: none. *ret_replaced: with the mark of the hook. */
+int world_content(const struct world *w, struct slice value, bool *ret_replaced);
+
+/* settings.c: what is drawn but the faults, and the pods' configurations. */
+void settings_draw(struct world *w);
+void settings_make_pods(struct world *w);
 
 #endif

@@ -1,0 +1,293 @@
+#include "tests/sim/tap.h"
+
+#include <stdio.h>
+
+#include "tests/sim/check.h"
+
+static struct world *tap_world;
+
+int __real_core_new(struct core **ret, const struct core_config *config);
+void __real_core_step(struct core *core, const struct core_event *event);
+const struct core_effect *__real_core_next_effect(struct core *core);
+int __wrap_core_new(struct core **ret, const struct core_config *config);
+void __wrap_core_step(struct core *core, const struct core_event *event);
+const struct core_effect *__wrap_core_next_effect(struct core *core);
+
+void tap_set_world(struct world *w)
+{
+    tap_world = w;
+}
+
+void tap_forget(struct pod *pod)
+{
+    pod->core = NULL;
+    pod->reads_count = 0;
+    memset(pod->runs, 0, sizeof(pod->runs));
+    pod->counted = (struct core_counters){0};
+    pod->beat = (struct beat){.busy_since = NEVER};
+    for (int k = 0; k < SIM_KEYS; k++)
+        pod->told_epoch[k] = -1;
+}
+
+static struct pod *pod_of(const struct core *core)
+{
+    for (int i = 0; tap_world && i < tap_world->pods_count; i++) {
+        if (tap_world->pods[i].core == core)
+            return &tap_world->pods[i];
+    }
+    return NULL;
+}
+
+/* ---- the hook ----------------------------------------------------------------------------------------------- */
+
+/* Rejects one payload in five and replaces another one, by its number. */
+static enum hook_verdict tap_hook(void *ctx, struct slice key, struct slice value, uint64_t version,
+                                  struct slice source, bool local, struct slice *ret_value)
+{
+    const struct world *w = ((const struct pod *)ctx)->world;
+    bool replaced;
+    int content = world_content(w, value, &replaced);
+
+    (void)key, (void)version, (void)source, (void)local;
+    if (content < 0 || content % 5 > 1)
+        return HOOK_KEEP;
+    if (content % 5 == 0)
+        return HOOK_REJECT;
+    *ret_value = slice_of(w->contents[content]->bytes, (size_t)w->contents[content]->len + 1);
+    return HOOK_REPLACE;
+}
+
+int __wrap_core_new(struct core **ret, const struct core_config *config)
+{
+    struct core_config tiny = *config;
+    struct pod *pod = NULL;
+    int r;
+
+    for (int i = 0; tap_world && i < tap_world->pods_count; i++) {
+        if (daemon_host_process(tap_world->pods[i].host) == os_current())
+            pod = &tap_world->pods[i];
+    }
+    if (!pod)
+        return __real_core_new(ret, config);
+    tiny.max_entries = pod->max_entries;
+    tiny.max_floors = pod->max_floors;
+    if (pod->hooked) {
+        tiny.hook = tap_hook;
+        tiny.hook_ctx = pod;
+    }
+    r = __real_core_new(ret, &tiny);
+    tap_forget(pod);
+    pod->core = *ret;
+    pod->restored_at = world_now(pod->world);
+    return r;
+}
+
+/* ---- in ----------------------------------------------------------------------------------------------------- */
+
+static void tap_read(struct pod *pod, const struct core_event *event)
+{
+    const struct read_request *read = &event->read;
+    int key = world_key(pod->world, read->key);
+
+    if (key < 0 || pod->reads_count == (int)(sizeof(pod->reads) / sizeof(pod->reads[0])))
+        return;
+    pod->reads[pod->reads_count++] = (struct core_read){
+        .token = read->token, .arrived_at = world_now(pod->world), .key = key, .strong = read->strong};
+}
+
+static void tap_message(struct pod *pod, const struct core *core, const struct core_event *event)
+{
+    struct world *w = pod->world;
+    const struct message *m = &event->message;
+    struct core_status status;
+    int key, epoch, position;
+
+    key = m->kind == MESSAGE_RECORD ? world_key(w, m->key) : -1;
+    if (key < 0)
+        return;
+    core_get_status(core, event->now, &status);
+    epoch = truth_find_epoch(&w->truth, &status.epoch, &status.run);
+    if (epoch < 0 || !epoch_equal(&status.epoch, &m->epoch) || w->truth.epochs[epoch].seq_went_back)
+        return;
+    position = truth_find_seq(&w->truth, epoch, key, m->record.seq);
+    if (position < 0 || (pod->told_epoch[key] == epoch && pod->told_position[key] >= position))
+        return;
+    pod->told_epoch[key] = epoch;
+    pod->told_position[key] = position;
+    world_log(w, pod->number, key, "message: version %llu seq %llu", (unsigned long long)m->record.version,
+              (unsigned long long)m->record.seq);
+}
+
+/* Which server each connection ends on, as the core was told. */
+static void tap_link(struct pod *pod, const struct core_event *event)
+{
+    if (event->type == EV_LINK_UP)
+        pod->runs[event->link_up.link] = event->link_up.run;
+    else
+        pod->runs[event->link_down.link] = (struct run_id){""};
+}
+
+/* Heartbeats: what the core has heard of its server. Nothing else tells it of a role or of a history. */
+static void tap_beat(struct pod *pod, const struct core_event *event)
+{
+    struct beat *b = &pod->beat;
+
+    if (event->type == EV_IDENTITY && event->identity.id == b->id && event->identity.status != REPLY_NOT_SENT)
+        b->known_at = b->asked_at;
+    if (event->type == EV_IDENTITY || event->type == EV_GUARD || event->type == EV_PROPOSED ||
+        ((event->type == EV_LINK_UP || event->type == EV_LINK_DOWN) && event->link_up.link == LINK_DATA)) {
+        b->busy_since = NEVER;
+        b->free_at = world_now(pod->world);
+    }
+}
+
+static void tap_asked(struct pod *pod, const struct core_effect *fx)
+{
+    pod->beat.busy_since = world_now(pod->world);
+    if (fx->type != FX_IDENTITY)
+        return;
+    pod->beat.id = fx->identity.id;
+    pod->beat.asked_at = world_now(pod->world);
+}
+
+static void tap_event_log(const struct pod *pod, const struct core_event *event)
+{
+    struct world *w = pod->world;
+
+    switch (event->type) {
+    case EV_LINK_UP:
+        world_log(w, pod->number, -1, "%s up, run %.6s%s",
+                  event->link_up.link == LINK_DATA ? "data" : "subscription", event->link_up.run.text,
+                  event->link_up.master ? "" : ", no master");
+        break;
+    case EV_LINK_DOWN:
+        world_log(w, pod->number, -1, "%s down", event->link_down.link == LINK_DATA ? "data" : "subscription");
+        break;
+    case EV_SUBSCRIBED:
+        world_log(w, pod->number, -1, "subscribed");
+        break;
+    case EV_PONG:
+        world_log(w, pod->number, -1, "pong");
+        break;
+    case EV_IDENTITY:
+        world_log(w, pod->number, -1, "identity: status %d epoch %.6s seq %llu %s", event->identity.status,
+                  event->identity.meta.epoch.text, (unsigned long long)event->identity.meta.seq,
+                  event->identity.master ? "" : "no master");
+        break;
+    case EV_FETCHED:
+        world_log(w, pod->number, -1,
+                  "fetched %llu: status %d result %d version %llu seq %llu, epoch %.6s seq %llu",
+                  (unsigned long long)event->fetched.id, event->fetched.status, event->fetched.result,
+                  (unsigned long long)event->fetched.record.version, (unsigned long long)event->fetched.record.seq,
+                  event->fetched.meta.epoch.text, (unsigned long long)event->fetched.meta.seq);
+        break;
+    default:
+        break;
+    }
+}
+
+void __wrap_core_step(struct core *core, const struct core_event *event)
+{
+    struct pod *pod = os_dying() ? NULL : pod_of(core);
+
+    if (!pod) {
+        __real_core_step(core, event);
+        return;
+    }
+    pod->world->statistics->events++;
+    if (pod->world->logging)
+        tap_event_log(pod, event);
+    if (event->type == EV_READ)
+        tap_read(pod, event);
+    else if (event->type == EV_MESSAGE)
+        tap_message(pod, core, event);
+    else if (event->type == EV_LINK_UP || event->type == EV_LINK_DOWN)
+        tap_link(pod, event);
+    tap_beat(pod, event);
+    __real_core_step(core, event);
+}
+
+/* F15: nothing is asked for while the two connections end on different servers. */
+static void tap_request(struct pod *pod, const struct core_effect *fx)
+{
+    if (fx->type == FX_RESET)
+        pod->runs[fx->reset.link] = (struct run_id){""};
+    else if (pod->runs[0].text[0] && pod->runs[1].text[0] && !run_id_equal(&pod->runs[0], &pod->runs[1]))
+        world_violate(pod->world, "GAP0", pod->number, -1, "asks Redis while its connections end on two servers");
+}
+
+/* ---- out ---------------------------------------------------------------------------------------------------- */
+
+/* Takes the read behind a token off the list; false: not one of ours. */
+static bool read_take(struct pod *pod, uint64_t token, struct core_read *ret)
+{
+    for (int i = 0; i < pod->reads_count; i++) {
+        if (pod->reads[i].token != token)
+            continue;
+        *ret = pod->reads[i];
+        pod->reads[i] = pod->reads[--pod->reads_count];
+        return true;
+    }
+    return false;
+}
+
+static void tap_answer(struct pod *pod, struct core *core, const struct core_effect *fx)
+{
+    struct world *w = pod->world;
+    struct core_answer a = {
+        .at = world_now(w),
+        .outcome = fx->read_done.outcome,
+        .version = fx->read_done.version,
+        .content = -1,
+    };
+    struct core_counters now;
+    struct core_status status;
+    struct core_read read;
+    bool replaced, hit;
+
+    core_get_counters(core, &now);
+    hit = now.hits != pod->counted.hits;
+    w->statistics->hits += now.hits - pod->counted.hits;
+    w->statistics->refused += now.refused - pod->counted.refused;
+    pod->counted = now;
+    if (!read_take(pod, fx->read_done.token, &read))
+        return;
+    core_get_status(core, world_now(w), &status);
+    a.epoch = truth_find_epoch(&w->truth, &status.epoch, &status.run);
+    a.unaware_until = check_unaware_until(w, pod, &status.run);
+    a.as_of = os_process_from_boottime(daemon_host_process(pod->host), fx->read_done.as_of);
+    a.told_epoch = pod->told_epoch[read.key];
+    a.told_position = pod->told_position[read.key];
+    if (fx->read_done.outcome <= READ_LOCAL && fx->read_done.outcome != READ_ABSENT)
+        a.content = world_content(w, fx->read_done.value, &replaced);
+    world_log(w, pod->number, read.key, "core answers: outcome %d reason %d version %llu content %d as_of %.6f%s",
+              (int)a.outcome, (int)fx->read_done.reason, (unsigned long long)a.version, a.content,
+              (double)a.as_of / 1e9, hit ? " (hit)" : "");
+    if (hit && pod->hit_at == NEVER && a.at >= w->heal_at && (a.outcome == READ_FRESH || a.outcome == READ_LOCAL))
+        pod->hit_at = a.at;
+    pod->answers[read.key] =
+        world_grow(pod->answers[read.key], pod->answers_count[read.key], &pod->answers_room[read.key], sizeof(a));
+    pod->answers[read.key][pod->answers_count[read.key]++] = a;
+    check_core_answer(w, pod->number, &read, &a);
+}
+
+const struct core_effect *__wrap_core_next_effect(struct core *core)
+{
+    const struct core_effect *fx = __real_core_next_effect(core);
+    struct pod *pod = os_dying() ? NULL : pod_of(core);
+
+    if (!pod)
+        return fx;
+    if (!fx)
+        check_core_counters(pod->world, pod->number, core);
+    else if (fx->type == FX_READ_DONE)
+        tap_answer(pod, core, fx);
+    else if (fx->type == FX_RESET || fx->type == FX_SUBSCRIBE || fx->type == FX_FETCH || fx->type == FX_WRITE)
+        tap_request(pod, fx);
+    else if (fx->type == FX_IDENTITY || fx->type == FX_PROPOSE)
+        tap_asked(pod, fx);
+    else if (fx->type == FX_NOTE && pod->world->logging && fx->note.text)
+        world_log(pod->world, pod->number, -1, "note: %s seq %llu (had %llu)", fx->note.text,
+                  (unsigned long long)fx->note.seq, (unsigned long long)fx->note.current_seq);
+    return fx;
+}
