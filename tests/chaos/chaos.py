@@ -1,0 +1,177 @@
+"""
+The chaos runner: real daemons, a real Redis, real load, and faults by number from a seed.
+
+    tests/chaos/chaos.py --minutes 5 --seed 7
+    tests/chaos/chaos.py --each-once
+    tests/chaos/chaos.py --only F7,F16 --minutes 1 --phase-seconds 10
+
+The seed draws the same schedule each time: which faults, where, how long, in what order. What meets what in real
+time is not repeatable. Exit status 0: no promise was broken, and every fault drawn had an effect; 1: one was;
+3: none was seen broken, but the run shows less than it should, because the machine was too slow or too busy, a
+fault had no effect, or hits were rare.
+"""
+import argparse
+import os
+import random
+import sys
+import tempfile
+import threading
+import time
+import traceback
+
+import paths  # noqa: F401 pylint: disable=unused-import
+import faults
+import plan
+from daemon import PATIENCE
+from tally import Tally
+from world import World, boottime_ns
+
+# Beyond H + 100 ms after healing: daemons, load and proxies share the cores of one machine. Picked.
+SLACK_MS = 250 * PATIENCE
+
+
+def make_faults(world, seed, era, number, phase):
+    made = []
+    for kind in phase.kinds:
+        for cls in faults.BY_NUMBER[kind]:
+            if cls.topologies and era.topology.name not in cls.topologies:
+                continue
+            for lane in range(len(world.pods) if cls.lane_per_pod else 1):
+                rng = random.Random(f"{seed}/{era.number}/{number}/{cls.__name__}/{lane}")
+                made.append(cls(world, rng, lane))
+    return made
+
+
+def run_lane(world, fault, tally):
+    while not world.over.is_set():
+        try:
+            effect = fault.once()
+            if effect is not None:
+                tally.fired(fault.number, effect)
+        except Exception as e:  # pylint: disable=broad-except
+            tally.trouble(fault.number, e)
+        world.pause(fault.rng.uniform(*fault.gap))
+
+
+def run_phase(world, tally, seed, era, number, phase):
+    world.phase_number = number
+    world.over.clear()
+    made = make_faults(world, seed, era, number, phase)
+    try:
+        world.tell("faults", "on")
+        lanes = [threading.Thread(target=run_lane, args=(world, fault, tally), daemon=True) for fault in made]
+        for lane in lanes:
+            lane.start()
+        time.sleep(max(1, phase.seconds - 3 - era.bound_ms / 1000))
+    finally:
+        world.over.set()
+    for lane in lanes:
+        lane.join(60 * PATIENCE)
+        if lane.is_alive():
+            tally.violation("runner", "a fault does not end")
+    for fault in made:
+        fault.undo()
+    world.heal()
+    converge(world, tally)
+
+
+def converge(world, tally):
+    healed = time.monotonic()
+    world.tell("healed", boottime_ns(), SLACK_MS)
+    world.tell("quiesce")
+    held = {pod: world.held(pod) for pod in world.pods}
+    due = healed + 2 + world.bound_s
+    time.sleep(max(0, due - time.monotonic()))
+    late = world.late()
+    while any(time.monotonic() < due + held[pod]() for pod in late):  # later by what the machine held back
+        time.sleep(0.02)
+        late = world.late()
+    for pod, text in late.items():
+        tally.violation("CONV", f"not ready 2 s + D + {held[pod]():.3f} s without a CPU after healing: "
+                                f"pod {pod.number}: {text}; {world.health()}")
+    world.loads[0].tell("converge", wait="converged")
+    for pod in world.pods:
+        pod.expect_alive()
+        pod.expect_bounded(world.era.max_memory)
+        tally.figure("slowest restart of a daemon, s", pod.slowest_start_s)
+    world.tell("resume")
+
+
+def run_era(era, args, tally):
+    load = {"keys": args.keys, "rate": args.rate // 2, "depth": args.depth,
+            "writes-max": (args.writes or era.writes) // 2, "threads": 1, "clients": 2 * era.pods,
+            "sync": era.pods}
+    tally.where = f"seed {args.seed} era {era.number} {era.topology.name} D={era.bound_ms} start"
+    before = tally.snapshot()
+    world = World(era, load, tally)
+    try:
+        for number, phase in enumerate(era.phases):
+            tally.where = (f"seed {args.seed} era {era.number} {era.topology.name} D={era.bound_ms} "
+                           f"phase {number} {' '.join(phase.kinds)}")
+            faults_before = sum(tally.count.values())
+            run_phase(world, tally, args.seed, era, number, phase)
+            print(f"{time.monotonic() - tally.begun:7.1f} s  {tally.where}: "
+                  f"{sum(tally.count.values()) - faults_before} faults", flush=True)
+        status, report, text = world.close(tally.fired_json(before))
+        tally.checked(era, status, report, text)
+        tally.loaded(world.totals)
+        tally.lived([life for pod in world.pods for life in pod.lives])
+        if args.verbose:
+            print(text, flush=True)
+    finally:
+        world.remove()
+
+
+def arguments(argv):
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--minutes", type=float, default=5)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--phase-seconds", type=float, default=12)
+    parser.add_argument("--only", type=lambda text: text.split(","), help="kinds, such as F7,F16")
+    parser.add_argument("--each-once", action="store_true", help="every kind in one short phase; about 80 s")
+    parser.add_argument("--rate", type=int, default=0, help="operations per second, 0: as many as can be")
+    parser.add_argument("--writes", type=int, help="writes per second at most; drawn for each era if not given")
+    parser.add_argument("--keys", type=int, default=300)
+    parser.add_argument("--depth", type=int, default=32)
+    parser.add_argument("--report", help="the summary as JSON into this file")
+    parser.add_argument("--plan", action="store_true", help="print the schedule, run nothing")
+    parser.add_argument("--verbose", action="store_true", help="what the checker says of every era")
+    return parser.parse_args(argv)
+
+
+def required_missing(eras, tally):
+    """Kinds that were drawn and had no effect."""
+    drawn = {kind for era in eras for phase in era.phases for kind in phase.kinds}
+    return [kind for kind in faults.NUMBERS if kind in drawn and not tally.effect[kind]]
+
+
+def main(argv=None):
+    args = arguments(argv)
+    eras = plan.each_once(args.seed, 8) if args.each_once else \
+        plan.draw(args.seed, args.minutes, args.phase_seconds, args.only)
+    if args.plan:
+        for era in eras:
+            print(f"era {era.number} {era.topology.name} D={era.bound_ms} ms, {era.pods} pods of "
+                  f"{era.max_memory >> 20} MiB: " + "; ".join(" ".join(p.kinds) for p in era.phases))
+        return 0
+    if os.path.isdir("/dev/shm"):
+        tempfile.tempdir = "/dev/shm"  # a disk that is slow for Redis would be a fault that nobody injected
+    tally = Tally()
+    for era in eras:
+        try:
+            run_era(era, args, tally)
+        except Exception as e:  # pylint: disable=broad-except
+            tally.refuse(f"the era was not finished: {e!r}")  # its checker has not spoken
+            traceback.print_exc()
+    for kind in required_missing(eras, tally):
+        tally.refuse(f"{kind} had no effect: the run shows nothing about it")
+    tally.expect_hits()
+    print(tally.report())
+    if args.report:
+        tally.write(args.report)
+    return 1 if tally.violations else 3 if tally.refusals else 0
+
+
+if __name__ == "__main__":
+    sys.setswitchinterval(0.001)
+    sys.exit(main())

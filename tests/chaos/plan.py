@@ -1,0 +1,78 @@
+"""
+Which faults come together, on which Redis, with which D: drawn from the seed alone.
+
+A run is a row of eras. An era is one Redis, its pods, one load and one checker; it has a few phases. A phase draws
+two to four kinds of fault and leaves the others out. Kinds that were drawn least come first, so that all of them
+have their turn.
+"""
+import random
+from collections import Counter, namedtuple
+
+import faults
+from topology import TOPOLOGIES
+
+Era = namedtuple("Era", "number seed topology bound_ms pods max_memory writes phases")
+Phase = namedtuple("Phase", "kinds seconds")
+
+PHASES_OF_AN_ERA = 4
+ERA_OVERHEAD_S = 4     # start and end; measured about 3
+LONG_STOP_S = 62       # the phase in which a daemon is stopped for a minute
+
+
+def _phase(rng, drawn, topology, wanted, seconds, at_most=4):
+    possible = [n for n in wanted if faults.possible_in(n, topology.name)]
+    count = min(len(possible), rng.randint(2, at_most))
+    kinds = sorted(possible, key=lambda n: (drawn[n], rng.random()))[:count]
+    drawn.update(kinds)
+    return Phase(sorted(kinds, key=lambda n: int(n[1:])), seconds)
+
+
+def _era(rng, number, topology, phases, bound_ms=None):
+    return Era(number, rng.randrange(1 << 30), topology, bound_ms or rng.choice([250, 1000]), rng.randint(3, 4),
+               rng.choice([1, 8, 64]) << 20, _writes(rng, topology), phases)
+
+
+def _writes(rng, topology):
+    """
+    Per second. Where there are few, a lost message is not shown by the next one. Where Redis forgets, many are
+    needed for something to be there to read.
+    """
+    return rng.choice([20, 800, 800]) if topology.keeps == "everything" else 800
+
+
+def draw(seed, minutes, phase_seconds, only=None):
+    """Eras for about so long."""
+    rng = random.Random(seed)
+    wanted = [n for n in faults.NUMBERS if not only or n in only]
+    drawn, eras, left = Counter(), [], minutes * 60
+    topologies = []
+    if minutes >= 10 and not only:
+        eras.append(_era(rng, 0, TOPOLOGIES["everysec"], [Phase(["F9"], LONG_STOP_S)]))
+        left -= LONG_STOP_S + ERA_OVERHEAD_S
+    while left > 0:
+        topologies = topologies or _shuffled(rng, [t for t in TOPOLOGIES.values() if
+                                                   any(faults.possible_in(n, t.name) for n in wanted)])
+        topology, phases = topologies.pop(), []
+        left -= ERA_OVERHEAD_S
+        while len(phases) < PHASES_OF_AN_ERA and (left > 0 or not phases):
+            phases.append(_phase(rng, drawn, topology, wanted, phase_seconds))
+            left -= phase_seconds
+        eras.append(_era(rng, len(eras), topology, phases))
+    return eras
+
+
+def _shuffled(rng, items):
+    return rng.sample(items, len(items))
+
+
+def each_once(seed, phase_seconds):
+    """Every kind once, in as few phases as there can be: three kinds in each of nine."""
+    rng = random.Random(seed)
+    drawn, eras = Counter(), []
+    for topology, own in (("guarded", ["F14", "F15"]), ("none", ["F13", "F12"]), ("clocks", ["F19"])):
+        others = [n for n in faults.NUMBERS if n not in ("F12", "F13", "F14", "F15", "F19") and not drawn[n]]
+        kinds = own + rng.sample(others, 9 - len(own))
+        drawn.update(kinds)
+        phases = [Phase(sorted(kinds[at::3], key=lambda n: int(n[1:])), phase_seconds) for at in range(3)]
+        eras.append(_era(rng, len(eras), TOPOLOGIES[topology], phases, bound_ms=250))
+    return eras

@@ -1,0 +1,220 @@
+"""F9, F10, F19, F22, F23: what happens to daemons, to clients and to clocks."""
+import os
+import signal
+import socket
+import time
+
+from daemon import ACCEPTED, DUPLICATE, FRESH, Client, RpcError
+from fault import Fault
+
+
+def process_state(pid):
+    """R, S, T (stopped), ... as /proc says."""
+    with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as f:
+        return f.read().rsplit(")", 1)[1].split()[0]
+
+
+def stopped(pid, patience=0.05):
+    """A signal is taken a moment later."""
+    deadline = time.monotonic() + patience
+    while process_state(pid) not in "Tt":
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.001)
+    return True
+
+
+class DaemonStopped(Fault):
+    number, title, endangers = "F9", "daemon stopped 0.1 .. 60 s, also between check and write", "BOUND"
+    gap = (0.05, 0.4)
+    lane_per_pod = True
+
+    def once(self):
+        pod = self.world.pods[self.lane]
+        with pod.lock:
+            pod.daemon.pause()
+            try:
+                seen = stopped(pod.daemon.process.pid)
+                if self.rng.random() < 0.03:
+                    self.pause(3, 60)
+                else:
+                    self.bounds()
+            finally:
+                pod.daemon.resume()
+            return seen
+
+    def bounds(self):
+        bound = self.world.bound_s
+        self.pause(*((0.05, 0.7 * bound) if self.rng.random() < 0.8 else (bound, 2.5 * bound)))
+
+
+class ClientStopped(Fault):
+    """A loading process with answers pending; and, as often, a client that asks for much and reads nothing."""
+    number, title, endangers = "F10", "client stopped with answers pending", "ISOL BOUNDMEM"
+    gap = (0.05, 0.25)
+
+    def once(self):
+        if self.rng.random() < 0.5:
+            return self._flood()
+        load = self.world.loads[-1]
+        with load.lock:
+            os.kill(load.process.pid, signal.SIGSTOP)
+            try:
+                seen = stopped(load.process.pid)
+                self.pause(0.05, 1.5 * self.world.bound_s)
+            finally:
+                os.kill(load.process.pid, signal.SIGCONT)
+            return seen
+
+    def _flood(self):
+        pod = self.rng.choice(self.world.pods)
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.setblocking(False)
+            sock.connect(pod.daemon.socket)
+            request = Client.request(1, "get", b"key:0") * 200
+            sent = 0
+            try:
+                while sent < 4 << 20:
+                    sent += sock.send(request)
+                    self.world.pause(0.002)
+                    if self.world.over.is_set():
+                        break
+            except BlockingIOError:
+                pass  # it is not read from any more: that is the limit at work
+            self.pause(0.05, 0.5)
+            return sent > len(request)
+
+
+class DaemonKilled(Fault):
+    number, title, endangers = "F23", "daemon kill -9 every 200 ms under load", "RYW RESTART"
+    gap = (0.15, 0.2)
+
+    def once(self):
+        pod = self.rng.choice(self.world.pods)
+        if not pod.lock.acquire(timeout=0.5):  # pylint: disable=consider-using-with
+            return None
+        try:
+            before = pod.daemon.process.pid
+            pod.kill_and_start()
+            return pod.daemon.process.pid != before
+        finally:
+            pod.lock.release()
+
+
+class Race(Fault):
+    """Writers of one key in all pods, versions descending and equal; per version one payload may win."""
+    number, title, endangers = "F22", "50 racing writers on all pods, reversed and equal versions", "MONO UNIQ"
+    gap = (0.1, 0.3)
+    writers = 50
+    lap = 0
+
+    def once(self):
+        self.lap += 1
+        key = b"race:%d:%d" % (self.world.phase_number, self.lap)
+        sent, accepted, collisions = [], {}, 0
+        unbroken, evictions = self.world.unbroken(), self.world.evictions
+        clients = [Client(self.rng.choice(self.world.pods).daemon.socket, 2.5) for _ in range(self.writers)]
+        try:
+            versions = [10 + n // 4 for n in range(self.writers)][::-1]
+            for n, (client, version) in enumerate(zip(clients, versions)):
+                value = b"%d of writer %d" % (version, n)
+                sent.append((client, version, value, client.send("set", key, value, {"version": version})))
+            for client, version, value, number in sent:
+                outcome, epoch = self._outcome(client, number)
+                collisions += outcome is not None and outcome not in (ACCEPTED, DUPLICATE)
+                if outcome == ACCEPTED:
+                    accepted.setdefault((epoch, version), []).append(value)
+            if self.world.evictions == evictions:  # else the history of the key may have ended
+                self._judge(key, clients, accepted, unbroken)
+        finally:
+            for client in clients:
+                client.close()
+        return collisions > 0
+
+    @staticmethod
+    def _outcome(client, number):
+        try:
+            error, result = client.receive_answer(number)
+            return (None, None) if error else (result[0], result[3])
+        except (OSError, EOFError):
+            return None, None
+
+    def _judge(self, key, clients, accepted, unbroken):
+        for (epoch, version), values in accepted.items():
+            if len(values) > 1:
+                self.world.violation("UNIQ", f"{key} {version} of epoch {epoch}: accepted {values}")
+        winners = {version: values[0] for (_, version), values in accepted.items()}
+        found = list(self._contradictions(key, clients, winners))
+        if unbroken():  # else what was read is of several epochs
+            for promise, text in found:
+                self.world.violation(promise, text)
+
+    @staticmethod
+    def _contradictions(key, clients, winners):
+        seen = {}
+        for client in clients[:8]:
+            floor = 0
+            for _ in range(2):
+                try:
+                    got = client.get(key)
+                except (RpcError, OSError, EOFError):
+                    continue
+                if got["state"] != FRESH:
+                    continue
+                if got["version"] < floor:
+                    yield "MONO", f"{key}: {got['version']} after {floor}"
+                floor = got["version"]
+                if seen.setdefault(floor, got["value"]) != got["value"]:
+                    yield "UNIQ", f"{key} {floor}: {seen[floor]} and {got['value']}"
+                if winners.get(floor, got["value"]) != got["value"]:
+                    yield "UNIQ", f"{key} {floor}: {winners[floor]} won, {got['value']} is read"
+
+
+class ClockJump(Fault):
+    """
+    The wall clock of Redis or of a daemon jumps by up to an hour (shifted_clock.c), or a daemon comes back in a
+    time namespace of another offset (unshare --time, which needs to be root). The effect is seen from outside:
+    TIME of Redis, the time stamp of the line that the daemon logs at SIGHUP, the namespace of the process.
+    """
+    number, title, endangers = "F19", "wall clock jumps; clock namespace offset", "BOUND NORES"
+    gap = (0.2, 0.5)
+    long = True
+    topologies = ("clocks",)
+
+    def once(self):
+        what = self.rng.choice([self._redis, self._redis, self._daemon, self._namespace])
+        return what(self.rng.choice([-1, 1]) * self.rng.uniform(2, 3600))
+
+    def _redis(self, offset):
+        world = self.world
+        with world.redis_lock:
+            try:
+                world.set_clock("redis", offset)
+                self.pause(0.1, 0.5)
+                return abs(self.redis.time()[0] - time.time() - offset) < 1.5
+            finally:
+                world.set_clock("redis", 0)
+
+    def _daemon(self, offset):
+        number = self.rng.randrange(len(self.world.pods))
+        pod = self.world.pods[number]
+        with pod.lock:
+            try:
+                self.world.set_clock(f"pod-{number}", offset)
+                pod.daemon.process.send_signal(signal.SIGHUP)
+                self.world.pause(0.05)
+                stamp = pod.daemon.log().strip().rsplit("\n", 1)[-1][:19]
+                said = time.mktime(time.strptime(stamp, "%Y-%m-%dT%H:%M:%S")) - time.timezone
+                return abs(said - time.time() - offset) < 3
+            finally:
+                self.world.set_clock(f"pod-{number}", 0)
+
+    def _namespace(self, offset):
+        pod = self.rng.choice(self.world.pods)
+        with pod.lock:
+            pod.kill_and_start(prefix=["unshare", "--time", "--boottime", str(abs(int(offset)))])
+            inside = os.readlink(f"/proc/{pod.daemon.process.pid}/ns/time")
+            return inside != os.readlink("/proc/self/ns/time")
+
+
+FAULTS = [DaemonStopped, ClientStopped, DaemonKilled, Race, ClockJump]

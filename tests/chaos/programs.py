@@ -1,0 +1,112 @@
+"""chaos-load and chaos-check as processes; README.md of this folder says what their lines mean."""
+import json
+import os
+import queue
+import signal
+import subprocess
+import threading
+
+from daemon import PATIENCE, build_dir
+
+# Whoever makes or judges load waits for daemons, Redis and the links between them.
+NICE = ["nice", "-n", "10"]
+
+
+def program(name):
+    return os.path.join(build_dir(), "tests", "chaos", name)
+
+
+class Load:
+    """`lock` is held by whoever stops the process."""
+
+    def __init__(self, history, sockets, number, options):
+        self.lock = threading.Lock()
+        self.totals = {}
+        self._lines = queue.Queue()
+        command = [*NICE, program("chaos-load"), "--history", history, "--name", str(number), "--control"]
+        for path in sockets:
+            command += ["--pod", path]
+        for name, value in options.items():
+            command += ["--" + name, str(value)]
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        threading.Thread(target=self._read, daemon=True).start()
+        self._wait("ready")
+
+    def _read(self):
+        for line in self.process.stdout:
+            try:
+                self._lines.put(json.loads(line))
+            except ValueError:
+                self._lines.put({"unreadable": line})
+        self._lines.put(None)
+
+    def _wait(self, name, timeout=30 * PATIENCE):
+        while True:
+            line = self._lines.get(timeout=timeout)
+            if line is None:
+                raise RuntimeError(f"chaos-load ended with {self.process.wait()} while {name} was waited for")
+            if name in line:
+                return line
+
+    def tell(self, *words, wait="ok"):
+        with self.lock:
+            self.process.stdin.write(" ".join(str(w) for w in words) + "\n")
+            self.process.stdin.flush()
+            return self._wait(wait)
+
+    def stop(self):
+        """Its exit status; `totals` is what it said last."""
+        with self.lock:
+            try:
+                self.process.stdin.write("stop\n")
+                self.process.stdin.close()
+            except OSError:
+                pass
+            try:
+                status = self.process.wait(30 * PATIENCE)
+            except subprocess.TimeoutExpired:
+                self.process.send_signal(signal.SIGKILL)
+                status = self.process.wait()
+            while not self._lines.empty():
+                self.totals = self._lines.get() or self.totals
+            return status
+
+
+class Check:
+    """Judges while the load runs; `end` gives exit status, report and text; `write` comes before."""
+
+    def __init__(self, history, folder, options):
+        self.report_path = os.path.join(folder, "report.json")
+        self.fired_path, self.stats_path = os.path.join(folder, "fired.json"), os.path.join(folder, "stats.json")
+        self.text_path = os.path.join(folder, "check.txt")
+        self.command = [*NICE, program("chaos-check"), "--history", history, "--live", "--eat",
+                        "--fired", self.fired_path, "--stats", self.stats_path, "--report", self.report_path,
+                        *options]
+        self.process = None
+
+    def start(self):
+        with open(self.text_path, "wb") as text:
+            self.process = subprocess.Popen(self.command, stdout=text, stderr=text)
+        return self
+
+    def end(self, timeout):
+        """After the loads have ended, and `write`."""
+        try:
+            status = self.process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            status = self.process.wait()
+        with open(self.text_path, encoding="utf-8", errors="replace") as f:
+            text = f.read()
+        try:
+            with open(self.report_path, encoding="utf-8") as f:
+                report = json.load(f)
+        except (OSError, ValueError):
+            report = {}
+        return status, report, text
+
+    def write(self, fired, stats):
+        for path, value in ((self.fired_path, fired), (self.stats_path, stats)):
+            with open(path + ".new", "w", encoding="utf-8") as f:
+                json.dump(value, f)
+            os.rename(path + ".new", path)
