@@ -32,6 +32,8 @@ static inline const char *any_request_decode(enum proto_method method, struct cu
         return proto_decode_versions(params, &bytes, &number, &count);
     case METHOD_verify:
         return proto_decode_verify(params, &number, &count, &timeout_ms);
+    case METHOD_trace:
+        return proto_decode_trace(params, &bytes, &count);
     case METHOD_watch:
         return proto_decode_watch(params, &bytes);
     case METHOD_unwatch:
@@ -40,6 +42,8 @@ static inline const char *any_request_decode(enum proto_method method, struct cu
     case METHOD_clear:
     case METHOD_stats:
     case METHOD_status:
+    case METHOD_top:
+    case METHOD_canary:
         return proto_decode_empty(params);
     case METHOD_COUNT:
         break;

@@ -18,7 +18,7 @@ static char *print(const struct config *config)
     FILE *to = open_memstream(&text, &size);
     if (!to)
         abort();
-    config_print(config, to);
+    config_print(config, NULL, to);
     if (fclose(to) != 0)
         abort();
     return text;

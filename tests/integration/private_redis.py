@@ -49,7 +49,8 @@ class PrivateRedis:
     def start(self, wait=True):
         """Starts the server and, with wait, returns only once it answers."""
         assert self.process is None, "already running"
-        self.process = subprocess.Popen([self.server, self._write_config()], stdin=subprocess.DEVNULL,
+        server = self.server if isinstance(self.server, list) else [self.server]
+        self.process = subprocess.Popen([*server, self._write_config()], stdin=subprocess.DEVNULL,
                                         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         deadline = time.monotonic() + 10
         while wait and not self._answers():

@@ -17,77 +17,12 @@ import os
 import random
 import selectors
 import socket
-import struct
 import threading
 import time
 
 import resp
-
-ALL, DATA, SUBSCRIPTION = "all", "data", "subscription"
-TO_REDIS, TO_CLIENT, BOTH = "to_redis", "to_client", "both"
-QUEUE_LIMIT = 8 << 20  # bytes held back in one direction before reading stops; picked
-
-Message = collections.namedtuple("Message", "channel payload time")
-
-
-class Drop:
-    """A message to be taken out; `message` is it once `fired`."""
-
-    def __init__(self, predicate, condition):
-        self._predicate, self._condition = predicate, condition
-        self.message = None
-
-    @property
-    def fired(self):
-        return self.message is not None
-
-    def wanted(self, payload):
-        return self._predicate is None or self._predicate(payload)
-
-    def wait(self, timeout=5):
-        """Until the message was taken out; False after the timeout."""
-        with self._condition:
-            return self._condition.wait_for(lambda: self.fired, timeout)
-
-
-class Pipe:
-    """One direction of one connection: what was read and is not written yet."""
-
-    def __init__(self, connection, direction, source, sink):
-        self.connection, self.direction = connection, direction
-        self.source, self.sink = source, sink
-        self.framer = resp.Framer()
-        self.queue = collections.deque()  # (due, bytes)
-        self.queued = 0
-        self.out = b""                    # due, not written yet
-        self.ended = False                # the source has closed
-        self.cut_in = None                # bytes until the connection is cut
-
-    def holds(self):
-        """Is something held back here?"""
-        if self.queue or self.out:
-            return True
-        try:
-            return bool(self.source.recv(1, socket.MSG_PEEK))
-        except OSError:
-            return False
-
-    def push(self, data, due):
-        self.queue.append((due, data))
-        self.queued += len(data)
-
-
-class Connection:
-    def __init__(self, client, redis):
-        self.client, self.redis = client, redis
-        self.kind = DATA
-        self.pipes = [Pipe(self, TO_REDIS, client, redis), Pipe(self, TO_CLIENT, redis, client)]
-
-    def end(self, reset=False):
-        for sock in (self.client, self.redis):
-            if reset and sock.family != socket.AF_UNIX:
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            sock.close()
+from proxy_parts import (ALL, BOTH, DATA, QUEUE_LIMIT, SUBSCRIPTION, TO_CLIENT, TO_REDIS, Answer, Connection, Drop,
+                         Message)
 
 
 class Proxy:
@@ -96,10 +31,11 @@ class Proxy:
     `upstream` may be changed while running; new connections use it.
     """
 
-    def __init__(self, upstream, listen=("127.0.0.1", 0), seed=1):
+    def __init__(self, upstream, listen=("127.0.0.1", 0), seed=1, keep_messages=True):
         self.upstream = upstream
         self.fired = collections.Counter()
         self.messages = []  # every pub/sub message that Redis sent, the dropped ones included
+        self._keep_messages = keep_messages
         self._listen = listen
         self._random = random.Random(seed)
         self._lock = threading.RLock()
@@ -109,6 +45,8 @@ class Proxy:
         self._delays = {}       # (which, direction) -> (low, high) seconds
         self._one_byte = set()  # (which, direction)
         self._drops = []
+        self._answers = []
+        self._corrupt = []      # (which, direction) of frames, or SUBSCRIPTION alone: of messages
         self._listener = None
         self._running = True
         self._wake_in, self._wake_out = socket.socketpair()
@@ -184,6 +122,22 @@ class Proxy:
             self._drops.append(drop)
             return drop
 
+    def answer_next(self, line, command=None, count=1, forward=False):
+        """
+        The next `count` requests on data connections are answered with this line, such as b"-READONLY no\\r\\n",
+        and Redis never sees them; with forward it does, and its answers are replaced. command: of that name only.
+        """
+        with self._changing():
+            self._answers += [Answer(line, command, forward)] * count
+
+    def corrupt_next(self, which=DATA, direction=TO_CLIENT, message=False):
+        """
+        Flips the high bit of the next frame's first byte. No other byte of RESP can be told from a good one. With
+        message: of the first byte of the next pub/sub message's payload.
+        """
+        with self._changing():
+            self._corrupt.append(SUBSCRIPTION if message else (which, direction))
+
     def wait_message(self, predicate=None, timeout=5):
         """The first captured message, old ones included, whose payload the predicate likes."""
         def found():
@@ -205,16 +159,23 @@ class Proxy:
                                             and self.count(SUBSCRIPTION) >= subscription, timeout)
         assert good, "connections: data %d, subscription %d" % (self.count(DATA), self.count(SUBSCRIPTION))
 
+    def forget_frames(self):
+        """Whatever still waits for its frame or byte to come does not happen."""
+        with self._changing():
+            self._drops.clear()
+            self._answers.clear()
+            self._corrupt.clear()
+            for connection in self._connections:
+                for pipe in connection.pipes:
+                    pipe.cut_in = None
+
     def heal(self):
         """Ends every fault; what was held back arrives."""
         with self._changing():
             self._lift(set(self._stalled))
             self._delays.clear()
             self._one_byte.clear()
-            self._drops.clear()
-            for connection in self._connections:
-                for pipe in connection.pipes:
-                    pipe.cut_in = None
+            self.forget_frames()
             if not self._listener:
                 self._open_listener()
 
@@ -307,32 +268,74 @@ class Proxy:
         wait = self._random.uniform(low, high)
         if wait:
             self.fired["delay"] += 1
+        due = time.monotonic() + wait
         for frame in pipe.framer.feed(data):
-            if not self._taken_out(pipe, frame):
-                pipe.push(frame, time.monotonic() + wait)
+            frame = frame if pipe.framer.broken else self._seen(pipe, frame)
+            if frame:
+                pipe.push(self._corrupted(pipe, frame), due)
+            if pipe.connection.expected and pipe.connection.kind == DATA:
+                self._answer(pipe.connection, due)
 
-    def _taken_out(self, pipe, frame):
-        """Looks at a whole frame; True if it must not be forwarded."""
+    def _seen(self, pipe, frame):
+        """Looks at a whole frame; gives back what is to be forwarded in its place, None for nothing."""
         connection = pipe.connection
         if pipe.direction == TO_REDIS:
-            if connection.kind == DATA and resp.command_of(frame) in (b"SUBSCRIBE", b"PSUBSCRIBE"):
-                connection.kind = SUBSCRIPTION
-                self._condition.notify_all()
-            return False
-        if connection.kind != SUBSCRIPTION or pipe.framer.broken:
-            return False
+            return self._request_seen(connection, frame)
+        if connection.kind == SUBSCRIPTION:
+            return self._push_seen(frame)
+        answer = connection.expected.popleft() if connection.expected else None
+        return answer.line if answer else frame
+
+    def _request_seen(self, connection, frame):
+        if connection.kind == SUBSCRIPTION:
+            return frame
+        command = resp.command_of(frame)
+        if command in (b"SUBSCRIBE", b"PSUBSCRIBE"):
+            connection.kind = SUBSCRIPTION
+            self._condition.notify_all()
+            return frame
+        answer = next((a for a in self._answers if a.command in (None, command)), None)
+        connection.expected.append(answer)
+        if not answer:
+            return frame
+        self._answers.remove(answer)
+        self.fired["answer"] += 1
+        return frame if answer.forward else None
+
+    def _answer(self, connection, due):
+        """Answers what Redis has not seen, once everything before it is answered."""
+        while connection.expected and connection.expected[0] and not connection.expected[0].forward:
+            connection.pipes[1].push(connection.expected.popleft().line, due)
+
+    def _push_seen(self, frame):
+        if not (self._keep_messages or self._drops or SUBSCRIPTION in self._corrupt):
+            return frame
         parts = resp.decode(frame)
         if not isinstance(parts, list) or len(parts) != 3 or parts[0] != b"message":
-            return False
+            return frame
         message = Message(parts[1], parts[2], time.monotonic())
-        self.messages.append(message)
+        if self._keep_messages:
+            self.messages.append(message)
         drop = next((d for d in self._drops if d.wanted(message.payload)), None)
         if drop:
             drop.message = message
             self._drops.remove(drop)
             self.fired["drop"] += 1
+        elif SUBSCRIPTION in self._corrupt and message.payload:
+            self._corrupt.remove(SUBSCRIPTION)
+            self.fired["corrupt"] += 1
+            frame = _flipped(frame, len(frame) - 2 - len(message.payload))
         self._condition.notify_all()
-        return drop is not None
+        return None if drop else frame
+
+    def _corrupted(self, pipe, frame):
+        ways = ((ALL, pipe.direction), (pipe.connection.kind, pipe.direction))
+        way = next((w for w in self._corrupt if w in ways), None)
+        if not way:
+            return frame
+        self._corrupt.remove(way)
+        self.fired["corrupt"] += 1
+        return _flipped(frame, 0)
 
     def _write(self, pipe):
         now = time.monotonic()
@@ -437,3 +440,7 @@ def _ways(which, direction):
 
 def _chosen(connection, which):
     return which in (ALL, connection.kind)
+
+
+def _flipped(frame, at):
+    return frame[:at] + bytes([frame[at] ^ 0x80]) + frame[at + 1:]

@@ -315,6 +315,7 @@ int main(int argc, char **argv)
         .on_event = on_event,
         .on_log = on_log,
         .random = random_bytes,
+        .may_write = true,
     };
     uv_loop_t *loop = uv_default_loop();
     char *colon;

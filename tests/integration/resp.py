@@ -102,14 +102,11 @@ def _decode(frame, at):
 
 
 def command_of(frame):
-    """Name of a command in capitals; empty for anything else."""
-    try:
-        value = decode(frame)
-    except (ValueError, IndexError):
-        return b""
-    if isinstance(value, list):
-        return value[0].upper() if value and isinstance(value[0], bytes) else b""
-    return frame.split(None, 1)[0].upper() if frame.strip() else b""
+    """Name of a command in capitals; empty for anything else. Only its beginning is looked at."""
+    if not frame.startswith(b"*"):
+        return frame.split(None, 1)[0].upper() if frame.strip() else b""
+    parts = frame.split(b"\r\n", 3)
+    return parts[2].upper() if len(parts) == 4 and parts[1].startswith(b"$") else b""
 
 
 def encode(*args):

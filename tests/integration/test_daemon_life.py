@@ -132,6 +132,24 @@ def test_records_are_removed_after_a_clear_whose_answer_was_lost(redis, start_pr
         proxy.cut(DATA)
         proxy.resume(DATA, TO_CLIENT)
         assert client.receive_answer(clear)[0][0] == INDETERMINATE
-        daemon.wait_until(lambda: not raw.keys("dc:{0}:k*"))
+        daemon.wait_until(lambda: not raw.keys("dc:{0}:k*"), timeout=20)  # nobody knows who should: 5 to 10 s
         daemon.wait_until(lambda: client.call("status")["writes_ok"] and client.call("status")["ready"])
         assert client.get(b"k1")["state"] == ABSENT
+
+
+def test_another_pod_goes_on_with_the_sweep_of_one_that_was_killed(redis, start_daemon):
+    raw = redis.client()
+    clearing, other = start_daemon(redis, config=BOUND), start_daemon(redis, config=BOUND)
+    start_daemon(redis, config=BOUND, role="reader")
+    clearing.call("set", b"k", b"v")
+    record, pipe = raw.get("dc:{0}:k"), raw.pipeline()
+    for i in range(30000):
+        pipe.set(f"dc:{{0}}:copy{i}", record)
+    pipe.execute()
+    clearing.call("clear")
+    other.wait_until(lambda: raw.dbsize() < 29500)
+    clearing.kill()
+    assert raw.dbsize() > 1000 and raw.hget("dc:{0}!meta", "swept") is None
+    other.wait_until(lambda: raw.hget("dc:{0}!meta", "swept") == raw.hget("dc:{0}!meta", "cleared"), timeout=30)
+    assert not raw.keys("dc:{0}:copy*")
+    clearing.start()  # so that it can end well

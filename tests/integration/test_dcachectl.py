@@ -95,11 +95,16 @@ def test_inspect_as_json_has_the_names_of_the_protocol(fake):
 
 STATUS = {"server": "dcached 0.1.0", "pod": "pod-a", "role": "writer", "ready": True, "reason": "",
           "writes_ok": True, "writes_text": "", "epoch": EPOCH, "epoch_why": "the store had none",
-          "run": "a" * 40, "generation": 3, "last": 4711, "store_seq": 4711, "as_of_age_ms": 62, "bound_ms": 1000,
+          "epoch_age_ms": 185000, "run": "a" * 40, "generation": 3, "last": 4711, "store_seq": 4711,
+          "as_of_age_ms": 62, "bound_ms": 1000,
           "heartbeat_ms": 250,
           "round_trip_us": 104, "entries": 1000, "entries_bytes": 1234567, "floors": 1000, "floors_bytes": 98304,
           "waiting": 0, "writes_pending": 0, "redis_addr": "localhost:6379", "redis_data": "up",
-          "redis_subscription": "up", "redis_version": "7.0.15", "redis_role": "master",
+          "redis_subscription": "up", "redis_version": "7.0.15", "redis_role": "master", "redis_replicas": 2,
+          "redis_persistence_trouble": "", "redis_eviction": "noeviction", "redis_max_bytes": 1 << 30,
+          "redis_used_bytes": 12345678, "min_replicas": 0, "memory_bytes": 64 << 20, "store_time_us": 0,
+          "reads": 1000, "hits": 980, "refused": 5, "errors": 0, "gaps": 0, "stale_rejected": 56,
+          "writes_indeterminate": 0, "bad_records": 0, "compared": 500, "inconsistencies": 0, "lost": 0,
           "redis_durability": "AOF, fsync everysec", "uptime_ms": 10980000, "connections": 3, "pid": 12}
 STATUSES = {
     "healthy": ({}, 0),
@@ -107,6 +112,7 @@ STATUSES = {
                    "redis_data": "down", "redis_subscription": "connecting", "redis_version": "", "redis_role": "",
                    "redis_durability": "", "as_of_age_ms": 7300000}, 6),
     "writes_fail": ({"writes_ok": False, "writes_text": "the user may not PUBLISH on the channel"}, 0),
+    "disk_full": ({"redis_persistence_trouble": "the last write to the AOF failed", "redis_replicas": 1}, 0),
     "reader": ({"role": "reader", "writes_ok": False, "writes_text": "a reader pod does not write"}, 0),
 }
 
@@ -153,20 +159,6 @@ def test_versions_is_a_table_of_all_pages(fake):
     check_golden("versions.txt", ctl(fake, "versions", "u").stdout)
     check_golden("versions.json", ctl(fake, "versions", "--json").stdout)
     assert [request.params for request in fake.asked("versions")][:2] == [[b"u", 0], [b"u", 77]]
-
-
-def test_verify_prints_each_difference_and_fails_if_there_is_one(fake):
-    different = [{"key": b"a\x1b", "cached_version": 3, "redis_version": 4, "differs_ms": 1200},
-                 {"key": b"b", "cached_version": 3, "redis_version": 0, "differs_ms": 70}]
-    fake.on("verify", lambda request: {"cursor": 0 if request.params[0] else 9, "checked": 100, "unknown": 1,
-                                       "different": different if request.params[0] else []})
-    run = ctl(fake, "verify")
-    assert run.returncode == 1
-    check_golden("verify.txt", run.stdout)
-    run = ctl(fake, "verify", "--json")
-    assert run.returncode == 1 and json.loads(run.stdout)["checked"] == 200
-    fake.on("verify", lambda request: {"cursor": 0, "checked": 5, "unknown": 0, "different": []})
-    assert ctl(fake, "verify").returncode == 0
 
 
 # ---- get ------------------------------------------------------------------------------------------------------
@@ -305,7 +297,8 @@ def test_each_outcome_has_its_exit_code(fake, code, error, args, handlers):
     assert error is None or document["error"] == error and document["text"]
 
 
-@pytest.mark.parametrize("args", [["ping"], ["get", "k"], ["set", "k", "v"], ["status"], ["watch"], ["verify"]])
+@pytest.mark.parametrize("args", [["ping"], ["get", "k"], ["set", "k", "v"], ["status"], ["watch"], ["verify"],
+                                  ["trace", "k"]])
 def test_no_daemon_is_exit_3_at_once(folder, args):
     begin = time.monotonic()
     run = subprocess.run([DCACHECTL, "-s", os.path.join(folder, "none"), "--timeout", "10s", *args],
@@ -340,7 +333,13 @@ WRONG_LINES = [
     ["get", "k", "--allow-stale", "5"], ["get", "k", "--allow-stale", "1d"], ["get", "k", "--allow-stale", "1e3s"],
     ["set", "k", "v", "--ttl", "-1s"], ["set", "k", "v", "--ttl", "99999999999999999999s"],
     ["set", "k", "v", "--retry", "abc"], ["set", "k", "-v"], ["clear"], ["delete"], ["delete", ""],
-    ["inspect", ""], ["--timeout", "0", "ping"], ["--timeout", "soon", "ping"], ["--timeout"], ["-s"],
+    ["wait", "--for", "rain"], ["wait", "--for"], ["wait", "ready"], ["doctor", "x"], ["stats", "1"],
+    ["stats", "--count", "1"], ["stats", "--watch", "0"], ["stats", "--watch", "50ms"],
+    ["stats", "--watch", "soon"], ["top", "--count", "0"], ["top", "x"],
+    ["top", "--watch"], ["completion"], ["completion", "tcsh"],
+    ["inspect", ""], ["trace"], ["trace", ""], ["trace", "k", "--last", "0"], ["trace", "k", "--last", "1001"],
+    ["trace", "k", "--last", "x"], ["verify", "--wait", "10"], ["verify", "k"],
+    ["--timeout", "0", "ping"], ["--timeout", "soon", "ping"], ["--timeout"], ["-s"],
     ["--socket=" + "x" * 108, "ping"], ["get", "--version"],
 ]
 
@@ -362,8 +361,8 @@ def test_after_two_dashes_everything_is_an_argument(fake):
 def test_help_and_version_need_no_daemon():
     assert "usage: dcachectl" in ctl(None, "--help").stdout
     assert ctl(None, "-V").stdout == ctl(None, "--version").stdout == "dcachectl 0.1.0\n"
-    verbs = "ping status stats get set delete clear inspect versions watch verify"
-    for verb in verbs.split():
+    verbs = "ping status wait doctor stats top get set delete clear inspect versions watch verify trace"
+    for verb in [*verbs.split(), "completion"]:
         run = ctl(None, verb, "--help")
         assert run.returncode == 0 and run.stdout.startswith(f"usage: dcachectl {verb}")
         assert f"  {verb}" in ctl(None, "--help").stdout

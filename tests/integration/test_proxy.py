@@ -229,3 +229,40 @@ def test_a_closed_proxy_leaves_no_socket_behind(server, tmp_path):
         with socket.socket(socket.AF_UNIX) as sock:
             sock.connect(str(path))
     assert not path.exists()
+
+
+def test_a_request_is_answered_in_its_turn_and_never_seen_by_redis(server, proxy):
+    direct, conn = server.client(), client(proxy)
+    direct.set("counter", 5)
+    proxy.answer_next(b"-READONLY no\r\n", command=b"INCRBY")
+    pipe = conn.pipeline(transaction=False)
+    pipe.get("counter").incr("counter").get("counter")
+    first, second, third = pipe.execute(raise_on_error=False)
+    assert (first, third) == (b"5", b"5") and isinstance(second, redis_py.ReadOnlyError)
+    assert conn.incr("counter") == 6 and proxy.fired["answer"] == 1
+
+
+def test_a_forwarded_request_is_done_though_its_answer_is_replaced(server, proxy):
+    server.client().set("counter", 5)
+    proxy.answer_next(b"-ERR odd\r\n", command=b"INCRBY", forward=True)
+    with pytest.raises(redis_py.ResponseError, match="odd"):
+        client(proxy).incr("counter")
+    assert server.client().get("counter") == b"6"
+
+
+def test_a_corrupt_frame_is_no_resp(proxy):
+    conn = client(proxy)
+    conn.ping()
+    proxy.corrupt_next()
+    with pytest.raises(redis_py.InvalidResponse):
+        conn.get("key")
+    assert proxy.fired["corrupt"] == 1
+
+
+def test_a_corrupt_message_is_a_good_frame_with_another_payload(server, proxy):
+    pubsub = subscriber(proxy)
+    proxy.corrupt_next(message=True)
+    server.client().publish("c", b"Message")
+    assert payload(pubsub) == bytes([ord("M") ^ 0x80]) + b"essage"
+    server.client().publish("c", b"Message")
+    assert payload(pubsub) == b"Message"

@@ -477,24 +477,3 @@ def test_of_many_proposals_one_wins(server, db):
         t.join()
     winners = [epoch for outcome, epoch in outcomes if outcome == b"P"]
     assert len(outcomes) == 20 and winners == [db.hget(META, "epoch")]
-
-
-# ---- sweep ----
-
-def test_sweep_removes_what_is_cleared_and_nothing_else(db):
-    write(db, "old", version=1)
-    write(db, "tomb", version=1, delete=True)
-    db.hset(META, "cleared", SEQ + 2)
-    write(db, "new", version=1)
-    db.set("dc:{0}:text", "plain")
-    db.rpush("dc:{0}:list", "x")
-    keys = ["dc:{0}:" + k for k in ("old", "tomb", "new", "text", "list", "none")]
-    assert db.eval(SWEEP, 1 + len(keys), META, *keys) == 2
-    assert [db.exists(k) for k in keys] == [0, 0, 1, 1, 1, 0]
-
-
-def test_sweep_without_readable_meta_removes_nothing(db):
-    write(db, "old", version=1)
-    db.hset(META, "cleared", "x")
-    assert db.eval(SWEEP, 2, META, "dc:{0}:old") == 0
-    assert stored(db, "old") is not None

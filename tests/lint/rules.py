@@ -14,7 +14,8 @@ FORMAT_MAJOR = 14  # clang-format's output changes between versions; the tree is
 # Who may include what. The longest folder that holds a file decides. Own headers are given by where they begin.
 STANDARD = {"assert.h", "ctype.h", "errno.h", "inttypes.h", "limits.h", "stdarg.h", "stdbool.h", "stddef.h",
             "stdint.h", "stdio.h", "stdlib.h", "string.h", "strings.h"}
-LIBRARIES = {"hiredis": "hiredis/", "libuv": "uv.h", "msgpack-c": "msgpack", "inih": "ini.h"}
+LIBRARIES = {"hiredis": "hiredis/", "libuv": "uv.h", "msgpack-c": "msgpack", "inih": "ini.h",
+             "libmicrohttpd": "microhttpd.h"}
 LAYERS = {
     # folder: (headers it may include, libraries, nothing else but standard headers)
     "proto": (["proto/"], ["msgpack-c"], True),
@@ -24,6 +25,8 @@ LAYERS = {
     "daemon/redis": (["daemon/redis/", "daemon/core/", "proto/"], ["libuv", "hiredis"], False),
     "daemon/host": (["daemon/host/", "daemon/core/", "daemon/daemon.h", "proto/",
                      "client/include/dcache/hook.h", "dcache/hook.h"], ["libuv", "inih"], False),
+    "daemon/metrics": (["daemon/metrics/", "daemon/core/", "daemon/net/connection.h", "daemon/ops/ops.h",
+                        "daemon/redis/redis.h", "proto/"], ["libuv", "libmicrohttpd"], False),
     "daemon": (["daemon/", "proto/"], ["libuv"], False),
     "client/dcachectl": (["client/dcachectl/", "client/include/", "dcache/", "proto/"], ["msgpack-c"], False),
     "client/examples": (["dcache/"], ["libuv"], False),

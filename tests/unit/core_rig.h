@@ -189,8 +189,10 @@ static inline struct record record_of(uint64_t seq, uint64_t version, const char
 
 static inline void fetched(struct rig *rig, uint64_t id, enum fetch_result result, struct record record)
 {
-    struct core_event event = {.type = EV_FETCHED,
-                               .fetched = {.id = id, .meta = meta_now(rig), .result = result, .record = record}};
+    struct core_event event = {
+        .type = EV_FETCHED,
+        .fetched = {
+            .id = id, .meta = meta_now(rig), .closing = meta_now(rig), .result = result, .record = record}};
     step(rig, &event);
 }
 

@@ -212,6 +212,7 @@ static void every_answer_is_rendered_without_harm(void **state)
         status_render(out, answer, true);
         stats_render(out, answer);
         event_render(out, answer, "");
+        trace_render(out, answer, 0);
         fclose(out);
         assert_true(memory_len > 0);
         free(memory);

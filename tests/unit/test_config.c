@@ -57,11 +57,11 @@ static void what_is_printed_can_be_loaded_and_is_the_same(void **state)
     char *first = NULL, *second = NULL;
     size_t first_len, second_len;
     FILE *to = open_memstream(&first, &first_len);
-    config_print(&config, to);
+    config_print(&config, NULL, to);
     fclose(to);
     assert_loads(first);
     to = open_memstream(&second, &second_len);
-    config_print(&config, to);
+    config_print(&config, NULL, to);
     fclose(to);
     assert_string_equal(first, second);
     assert_non_null(strstr(first, "id = a;b\n"));

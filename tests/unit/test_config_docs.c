@@ -30,7 +30,7 @@ static char *print(const struct config *config)
     char *printed = NULL;
     size_t len;
     FILE *to = open_memstream(&printed, &len);
-    config_print(config, to);
+    config_print(config, NULL, to);
     fclose(to);
     return printed;
 }
@@ -114,12 +114,35 @@ static void the_manual_page_lists_every_key_at_its_default(void **state)
     assert_lists_the_table("*", "*");
 }
 
+static void the_manual_page_marks_the_keys_that_change_on_sighup(void **state)
+{
+    (void)state;
+    char section[64] = "";
+    int index = -1;
+    bool marked[CONFIG_KEY_MAX] = {false};
+    read_text(MANUAL_PAGE);
+    for (char *line = strtok(text, "\n"); line; line = strtok(NULL, "\n")) {
+        char name[64];
+        if (sscanf(line, "## [%60[a-z]]", section) == 1 || line[0] == '#')
+            index = -1;
+        else if (sscanf(line, "*%60[a-z_]* =", name) == 1)
+            index = config_key_find(section, name);
+        else if (strcmp(line, "\t_(SIGHUP)_") == 0 && index >= 0)
+            marked[index] = true;
+    }
+    for (size_t i = 0; i < config_key_count(); i++)
+        if (marked[i] != config_key_at(i)->live)
+            fail_msg("[%s] %s is %s live", config_key_at(i)->section, config_key_at(i)->name,
+                     config_key_at(i)->live ? "" : "not");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_shipped_file_lists_every_key_at_its_default),
         cmocka_unit_test(the_shipped_file_with_every_key_enabled_is_the_defaults),
         cmocka_unit_test(the_manual_page_lists_every_key_at_its_default),
+        cmocka_unit_test(the_manual_page_marks_the_keys_that_change_on_sighup),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

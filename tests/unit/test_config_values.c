@@ -266,10 +266,10 @@ static void the_password_is_the_first_line_of_its_file(void **state)
     char *printed = NULL;
     size_t len;
     FILE *to = open_memstream(&printed, &len);
-    config_print(&config, to);
+    config_print(&config, NULL, to);
     fclose(to);
     assert_null(strstr(printed, "p w"));
-    assert_non_null(strstr(printed, "; the password is set, and not shown\n"));
+    assert_non_null(strstr(printed, "; password = ***\n"));
     free(printed);
 }
 
@@ -312,6 +312,112 @@ static void a_hook_is_a_regular_file_with_an_absolute_path(void **state)
     assert_refused("[cache]\non_set_local_cache = /tmp\n", "is no regular file");
 }
 
+static void access_lists_are_resolved_to_numbers(void **state)
+{
+    (void)state;
+    assert_loads("[access]\nread = root, 1001 @0,@55\n");
+    assert_int_equal(config.access.read.uid_count, 2);
+    assert_int_equal(config.access.read.uids[0], 0);
+    assert_int_equal(config.access.read.uids[1], 1001);
+    assert_int_equal(config.access.read.gid_count, 2);
+    const gid_t groups[] = {7, 55};
+    assert_true(access_list_has(&config.access.read, 1001, 9, NULL, 0));
+    assert_true(access_list_has(&config.access.read, 9, 0, NULL, 0));
+    assert_true(access_list_has(&config.access.read, 9, 9, groups, 2));
+    assert_false(access_list_has(&config.access.read, 9, 9, groups, 1));
+    assert_false(access_list_has(&config.access.read, (uid_t)-1, (gid_t)-1, NULL, 0));
+    assert_true(access_list_has(&config.access.write, 9, 9, NULL, 0)); /* empty */
+    assert_refused("[access]\nwrite = nobody-of-that-name\n", "there is no user \"nobody-of-that-name\"");
+    assert_refused("[access]\nwrite = @no-such-group\n", "there is no group \"no-such-group\"");
+    assert_refused("[access]\nadmin = 4294967295\n", "is no number of a user");
+    assert_refused("[access]\nadmin = ,\n", "names nobody");
+    assert_refused("[access]\nadmin = @\n", "there is no group");
+    assert_refused("[listen]\nadmin_socket = /run/dcached/dcached.sock\n", "is that of [listen] socket");
+    assert_refused("[listen]\nadmin_socket = x\n", "is not absolute");
+    assert_loads("[access]\nadmin = 65534\n");
+    assert_int_equal(report.warning_count, 1);
+}
+
+static struct config loaded_beside(const char *text)
+{
+    struct config other = {0};
+    struct config_report errors = {0};
+    struct config_source source = {.path = NAME, .text = text, .text_len = strlen(text)};
+    assert_int_equal(config_load(&other, &source, &errors), CONFIG_OK);
+    config_report_deinit(&errors);
+    return other;
+}
+
+static void a_reload_takes_what_can_change_and_names_the_rest(void **state)
+{
+    (void)state;
+    struct config_changes changes;
+    assert_loads("[access]\nread = 7\n");
+    struct config other = loaded_beside("[staleness]\nbound = 500ms\non_partition = stale\n[log]\nlevel = debug\n"
+                                        "[access]\nread = 7 8\n[pod]\nid = other\n");
+    assert_int_equal(config_take(&config, &other, &changes), 0);
+    config_deinit(&other);
+    assert_int_equal(changes.applied_count, 3);
+    assert_string_equal(changes.applied, "access.read: 7 -> 7 8, staleness.on_partition: refuse -> stale, "
+                                         "log.level: info -> debug");
+    assert_string_equal(changes.restart, "pod.id: default-pod -> other needs a restart, "
+                                         "staleness.bound: 1s -> 500ms needs a restart");
+    assert_int_equal(changes.restart_count, 2);
+    assert_int_equal(config.access.read.uid_count, 2);
+    assert_int_equal(config.log.level, LOG_LEVEL_DEBUG);
+    assert_int_equal(config.staleness.bound_ns, 1000000000);
+    assert_string_equal(config.pod.id, "default-pod");
+    config_changes_deinit(&changes);
+}
+
+static void a_reload_keeps_what_would_not_fit_what_runs(void **state)
+{
+    (void)state;
+    struct config_changes changes;
+    assert_loads("[cache]\nmax_value = 16M\n[limits]\nbuffers = 64M\n[staleness]\nbound = 5s\nmax_stale = 9s\n");
+    struct config other = loaded_beside("[limits]\nbuffers = 16M\n[staleness]\nbound = 1s\nmax_stale = 2s\n");
+    assert_int_equal(config_take(&config, &other, &changes), 0);
+    config_deinit(&other);
+    assert_int_equal(changes.applied_count, 0);
+    assert_int_equal(changes.restart_count, 4);
+    assert_int_equal(config.limits.buffers, 64 << 20);
+    assert_int_equal(config.staleness.max_stale_ns, 9000000000u);
+    config_changes_deinit(&changes);
+}
+
+static void a_changed_password_is_said_and_never_shown(void **state)
+{
+    (void)state;
+    struct config_changes changes;
+    const char *path = write_file("password", "first-secret\n", 0600);
+    char text[512];
+    snprintf(text, sizeof text, "[redis]\npassword_file = %s\n", path);
+    assert_loads(text);
+    write_file("password", "second-secret\n", 0600);
+    struct config other = loaded_beside(text);
+    assert_int_equal(config_take(&config, &other, &changes), 0);
+    config_deinit(&other);
+    assert_string_equal(changes.restart, "redis.password_file: the password has changed: needs a restart");
+    assert_string_equal(config.redis.password, "first-secret");
+    config_changes_deinit(&changes);
+}
+
+static void what_is_printed_says_where_each_value_is_from(void **state)
+{
+    (void)state;
+    char *printed = NULL;
+    size_t len;
+    assert_int_equal(load_env("[pod]\nid = a\n", "DCACHED_POD_ROLE=reader"), CONFIG_OK);
+    FILE *to = open_memstream(&printed, &len);
+    config_print(&config, "/etc/x.conf", to);
+    fclose(to);
+    assert_non_null(
+        strstr(printed, "[pod]\n; /etc/x.conf:2\nid = a\n; environment DCACHED_POD_ROLE\nrole = reader\n"));
+    assert_non_null(strstr(printed, "; default\nbound = 1s\n"));
+    assert_loads(printed);
+    free(printed);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -332,6 +438,11 @@ int main(void)
         cmocka_unit_test(a_password_file_open_to_others_or_unusable_is_refused),
         cmocka_unit_test(a_credential_of_systemd_is_the_password_unless_a_file_is_named),
         cmocka_unit_test(a_hook_is_a_regular_file_with_an_absolute_path),
+        cmocka_unit_test(access_lists_are_resolved_to_numbers),
+        cmocka_unit_test(a_reload_takes_what_can_change_and_names_the_rest),
+        cmocka_unit_test(a_reload_keeps_what_would_not_fit_what_runs),
+        cmocka_unit_test(a_changed_password_is_said_and_never_shown),
+        cmocka_unit_test(what_is_printed_says_where_each_value_is_from),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

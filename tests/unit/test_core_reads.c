@@ -1,4 +1,4 @@
-/* How reads are decided, and what the hook can do. The order of things is tested in tests/sim. */
+/* How reads are decided, and what the hook can do. The order of things is tested in tests/interleavings. */
 #include "tests/unit/core_rig.h"
 
 /* ---- reads

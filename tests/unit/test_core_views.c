@@ -1,4 +1,4 @@
-/* Looking in, and when the next heartbeat is due. The order of things is tested in tests/sim. */
+/* Looking in, and when the next heartbeat is due. The order of things is tested in tests/interleavings. */
 #include "tests/unit/core_rig.h"
 
 /* ---- looking in

@@ -1,5 +1,5 @@
 /* How writes end, the probe of the write path, and the sets of reader pods. The order of things is tested in
- * tests/sim. */
+ * tests/interleavings. */
 #include "tests/unit/core_rig.h"
 
 /* ---- writes

@@ -451,9 +451,10 @@ static void optional_positions_have_defaults(void **state)
 static void every_method_is_found_by_its_name(void **state)
 {
     (void)state;
-#define X(name)                                                            \
+#define X(name, class)                                                     \
     assert_int_equal(proto_method_find(slice_text(#name)), METHOD_##name); \
-    assert_string_equal(proto_method_name(METHOD_##name), #name);
+    assert_string_equal(proto_method_name(METHOD_##name), #name);          \
+    assert_string_equal(proto_class_name(proto_method_class(METHOD_##name)), #class);
     PROTO_METHODS(X)
 #undef X
     assert_int_equal(proto_method_find(slice_text("")), METHOD_COUNT);

@@ -76,7 +76,7 @@ static void states_arrive_at_a_path(void **state)
     assert_string_equal(received(fd), "READY=1\nSTATUS=listening");
     notify_ready(&notify, NULL);
     assert_string_equal(received(fd), "READY=1\n");
-    notify_status(&notify, "a\nREADY=1\x1b");
+    notify_status(&notify, "a\nREADY=1\x1b", 1);
     assert_string_equal(received(fd), "STATUS=a READY=1 ");
     notify_watchdog(&notify);
     assert_string_equal(received(fd), "WATCHDOG=1\n");
@@ -85,8 +85,32 @@ static void states_arrive_at_a_path(void **state)
     char status[2000];
     memset(status, 's', sizeof status - 1);
     status[sizeof status - 1] = '\0';
-    notify_status(&notify, status);
+    notify_status(&notify, status, 1 + NOTIFY_PERIOD_NS);
     assert_int_equal(strlen(received(fd)), 7 + 512);
+    notify_deinit(&notify);
+    close(fd);
+}
+
+static void a_status_is_sent_when_it_changes_and_once_a_second_at_most(void **state)
+{
+    (void)state;
+    struct notify notify;
+    int fd = bind_socket(SOCK_DGRAM, path, (socklen_t)strlen(path) + 1);
+    setenv("NOTIFY_SOCKET", path, 1);
+    assert_int_equal(notify_init(&notify), 0);
+    uint64_t now = 5;
+    notify_status(&notify, "a", now);
+    assert_string_equal(received(fd), "STATUS=a");
+    notify_status(&notify, "b", now += NOTIFY_PERIOD_NS - 1);
+    assert_string_equal(received(fd), "");
+    notify_status(&notify, "b", now += 1);
+    assert_string_equal(received(fd), "STATUS=b");
+    notify_status(&notify, "b", now += 2 * NOTIFY_PERIOD_NS);
+    assert_string_equal(received(fd), "");
+    notify_ready(&notify, "reloaded");
+    assert_string_equal(received(fd), "READY=1\nSTATUS=reloaded");
+    notify_status(&notify, "b", now);
+    assert_string_equal(received(fd), "STATUS=b");
     notify_deinit(&notify);
     close(fd);
 }
@@ -114,9 +138,10 @@ static void a_full_or_absent_socket_does_not_block(void **state)
     struct notify notify;
     int fd = bind_socket(SOCK_DGRAM, path, (socklen_t)strlen(path) + 1);
     setenv("NOTIFY_SOCKET", path, 1);
+    setenv("WATCHDOG_USEC", "1000", 1);
     assert_int_equal(notify_init(&notify), 0);
     for (int i = 0; i < 10000; i++)
-        notify_status(&notify, "nobody reads this");
+        notify_watchdog(&notify);
     close(fd);
     unlink(path);
     notify_ready(&notify, NULL);
@@ -176,9 +201,12 @@ static int listen_result(int fd, const char *count)
         setenv("LISTEN_FDS", count, 1);
         if (fd != 3 && dup2(fd, 3) != 3)
             _exit(100);
-        int r = notify_listen_fd();
+        struct sockaddr_un addr;
+        int r = notify_listen_fd(&addr);
         if (r == 3 && fcntl(3, F_GETFD) != FD_CLOEXEC)
             _exit(101);
+        if (r == 3 && strncmp(addr.sun_path, path, sizeof addr.sun_path) != 0)
+            _exit(102);
         _exit(r < 0 ? -r : r);
     }
     int status;
@@ -190,10 +218,11 @@ static int listen_result(int fd, const char *count)
 static void a_listening_socket_is_taken_and_nothing_else(void **state)
 {
     (void)state;
-    assert_int_equal(notify_listen_fd(), -ENOENT);
+    struct sockaddr_un addr;
+    assert_int_equal(notify_listen_fd(&addr), -ENOENT);
     setenv("LISTEN_PID", "1", 1);
     setenv("LISTEN_FDS", "1", 1);
-    assert_int_equal(notify_listen_fd(), -ENOENT);
+    assert_int_equal(notify_listen_fd(&addr), -ENOENT);
     int fd = bind_socket(SOCK_STREAM, path, (socklen_t)strlen(path) + 1);
     assert_int_equal(listen_result(fd, "1"), EINVAL); /* not yet listening */
     assert_int_equal(listen(fd, 1), 0);
@@ -227,6 +256,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(without_systemd_nothing_happens, clean_env),
         cmocka_unit_test_setup(states_arrive_at_a_path, clean_env),
+        cmocka_unit_test_setup(a_status_is_sent_when_it_changes_and_once_a_second_at_most, clean_env),
         cmocka_unit_test_setup(states_arrive_at_an_abstract_socket, clean_env),
         cmocka_unit_test_setup(a_full_or_absent_socket_does_not_block, clean_env),
         cmocka_unit_test_setup(an_unusable_address_is_an_error, clean_env),

@@ -189,6 +189,15 @@ static void params_of_the_wrong_shape_are_refused(void **state)
     assert_wrong(METHOD_versions, "93 a0 00 cd 03 e9", "limit: integer in 1 .. 1000 expected");
     assert_wrong(METHOD_verify, "93 00 01 c0", "options: map expected");
     assert_wrong(METHOD_inspect, "91 a0", "key: is empty");
+    assert_wrong(METHOD_trace, "90", "params: [key, last?] expected");
+    assert_wrong(METHOD_trace, "93 a1 6b 01 01", "params: [key, last?] expected");
+    assert_wrong(METHOD_trace, "91 a0", "key: is empty");
+    assert_wrong(METHOD_trace, "91 05", "key: str or bin expected");
+    assert_wrong(METHOD_trace, "92 a1 6b 00", "last: integer in 1 .. 1000 expected");
+    assert_wrong(METHOD_trace, "92 a1 6b cd 03 e9", "last: integer in 1 .. 1000 expected");
+    assert_wrong(METHOD_trace, "92 a1 6b ff", "last: integer in 1 .. 1000 expected");
+    assert_wrong(METHOD_trace, "92 a1 6b a1 31", "last: integer in 1 .. 1000 expected");
+    assert_wrong(METHOD_trace, "92 a1 6b c0", "last: integer in 1 .. 1000 expected");
     assert_wrong(METHOD_watch, "91 c3", "prefix: str or bin expected");
     assert_wrong(METHOD_unwatch, "90", "params: [watch id] expected");
     assert_wrong(METHOD_unwatch, "91 ff", "watch id: integer expected");
@@ -298,6 +307,22 @@ static void examples_of_the_protocol_are_valid_frames(void **state)
     buffer_deinit(&b);
 }
 
+static void the_protocol_names_the_class_of_every_method(void **state)
+{
+    (void)state;
+    static char page[256 * 1024];
+    FILE *file = fopen(PROTOCOL_FILE, "r");
+    assert_non_null(file);
+    size_t len = fread(page, 1, sizeof(page) - 1, file);
+    fclose(file);
+    page[len] = '\0';
+#define X(name, class)                                   \
+    if (!strstr(page, "\n### " #name " (" #class ")\n")) \
+        fail_msg("%s is not there as %s", #name, #class);
+    PROTO_METHODS(X)
+#undef X
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -308,6 +333,7 @@ int main(void)
         cmocka_unit_test(params_of_the_wrong_shape_are_refused),
         cmocka_unit_test(every_truncation_of_params_is_refused),
         cmocka_unit_test(examples_of_the_protocol_are_valid_frames),
+        cmocka_unit_test(the_protocol_names_the_class_of_every_method),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,396 @@
+"""dcachectl for people: wait, doctor, the live views and the completions."""
+import json
+import os
+import pty
+import re
+import select
+import shutil
+import signal
+import subprocess
+import time
+
+import pytest
+
+from daemon import PATIENCE, REPO
+from fake_daemon import EPOCH, Refusal
+from private_redis import PrivateRedis
+from test_dcachectl import DCACHECTL, STATS, STATUS, check_golden, ctl, environment
+
+NOT_READY = {**STATUS, "ready": False, "writes_ok": False, "reason": "no usable connection to \x1b[31mRedis"}
+NO_WRITES = {**STATUS, "writes_ok": False, "writes_text": "no right to write: NOPERM"}
+
+
+def now_us():
+    return time.time_ns() // 1000
+
+
+# ---- wait -----------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("what, before", [("ready", NOT_READY), ("writes", NO_WRITES)])
+def test_wait_returns_as_soon_as_what_it_waits_for_is_so(fake, what, before):
+    fake.on("status", [lambda r: before, lambda r: before, lambda r: STATUS])
+    run = ctl(fake, "wait", f"--for={what}")
+    assert run.returncode == 0 and run.stdout.startswith("ready") and " after " in run.stdout, run
+    assert len(fake.asked("status")) == 3
+    assert json.loads(ctl(fake, "wait", "--for", what, "--json").stdout)["ready"] is True
+
+
+@pytest.mark.parametrize("what, status, why", [("ready", NOT_READY, "Redis"), ("writes", NO_WRITES, "NOPERM"),
+                                               ("writes", NOT_READY, "Redis")])
+def test_wait_that_is_too_long_is_exit_8_and_says_what_was_missing(fake, what, status, why):
+    fake.on("status", lambda r: status)
+    begin = time.monotonic()
+    run = ctl(fake, "wait", "--for", what, "--timeout", "400ms", "--json")
+    assert 0.3 < time.monotonic() - begin < 3 * PATIENCE
+    assert run.returncode == 8 and why in run.stderr and "\x1b" not in run.stderr
+    assert json.loads(run.stdout)["error"] == "timeout" and why in json.loads(run.stdout)["text"]
+
+
+def test_reads_that_are_served_are_enough_for_wait_unless_writes_are_asked_for(fake):
+    fake.on("status", lambda r: NO_WRITES)
+    assert ctl(fake, "wait").returncode == 0
+
+
+def test_wait_waits_for_a_daemon_that_is_not_there_yet(redis, start_daemon, folder):
+    path = os.path.join(folder, "late.sock")
+    with subprocess.Popen([DCACHECTL, "-s", path, "wait", "--for", "writes", "--timeout", "20s"],
+                          stdout=subprocess.PIPE, text=True, env=environment()) as wait:
+        time.sleep(0.2)
+        assert wait.poll() is None
+        daemon = start_daemon(redis, ready=False, config={"listen": {"socket": path}})
+        assert wait.wait(10 * PATIENCE) == 0 and daemon.status()["writes_ok"]
+
+
+def test_wait_does_not_go_on_after_a_refusal(fake):
+    def refuse(_request):
+        raise Refusal(8)
+    fake.on("status", refuse)
+    assert ctl(fake, "wait").returncode == 7
+
+
+# ---- doctor ---------------------------------------------------------------------------------------------------
+
+def doctor(fake, *args, canary=True, **changes):
+    """Runs it against a daemon whose status is STATUS with the changes."""
+    status = {**STATUS, "redis_durability": "aof everysec", "redis_replicas": 0, "refused": 0,
+              "store_time_us": None, **changes}
+    delivered = [0]
+
+    def write(_request):
+        delivered[0] = 1
+        return [0, 1, 4712, EPOCH]
+    fake.on("canary", write)
+    fake.on("status", lambda r: {**status, "store_time_us": status["store_time_us"] or now_us(),
+                                 "last": 4711 + (delivered[0] if canary else 0)})
+    return ctl(fake, "doctor", *args)
+
+
+def level_of(run, check):
+    (line,) = [line for line in run.stdout.split("\n") if re.match(rf"\w+ +{check}  ", line)]
+    return line.split()[0]
+
+
+def normal(text):
+    return re.sub(r"\d+ us(?=,|\n)", "N us", re.sub(r"\d+ ms from", "N ms from", text))
+
+
+def test_doctor_finds_nothing_wrong_with_what_is_healthy(fake):
+    run = doctor(fake)
+    assert run.returncode == 0, run.stdout
+    check_golden("doctor_healthy.txt", normal(run.stdout))
+
+
+FINDINGS = {
+    "reads": ({"ready": False, "reason": "no usable connection to Redis"}, "FAIL"),
+    "rights": ({"writes_ok": False, "writes_text": "no right to write: NOPERM"}, "FAIL"),
+    "heartbeat": ({"round_trip_us": 200000}, "WARN"),
+    "store clock": ({"store_time_us": 1000000}, "WARN"),
+    "durability": ({"redis_durability": "none"}, "WARN"),
+    "eviction": ({"redis_eviction": "allkeys-lru"}, "WARN"),
+    "replicas": ({"redis_replicas": 1}, "WARN"),
+    "cache": ({"hits": 100, "entries_bytes": 60 << 20}, "WARN"),
+    "refusals": ({"refused": 100}, "WARN"),
+    "consistency": ({"inconsistencies": 1}, "FAIL"),
+    "records": ({"bad_records": 1}, "WARN"),
+    "writes": ({"writes_indeterminate": 3}, "WARN"),
+}
+MORE_FINDINGS = [
+    ("durability", {"redis_durability": "rdb"}, "WARN"), ("durability", {"redis_durability": "aof always"}, "OK"),
+    ("durability", {"redis_persistence_trouble": "the last write to the AOF failed"}, "FAIL"),
+    ("durability", {"redis_durability": "unknown: no right to CONFIG GET"}, "WARN"),
+    ("eviction", {"redis_used_bytes": (1 << 30) - 1}, "WARN"),
+    ("eviction", {"redis_eviction": "allkeys-lru", "redis_max_bytes": 0}, "OK"),
+    ("eviction", {"redis_eviction": "unknown"}, "WARN"), ("replicas", {"min_replicas": 1}, "FAIL"),
+    ("replicas", {"min_replicas": 1, "redis_replicas": 1}, "OK"), ("consistency", {"lost": 1}, "WARN"),
+]
+
+
+@pytest.mark.parametrize("check, changes, level", [(c, *v) for c, v in FINDINGS.items()] + MORE_FINDINGS)
+def test_doctor_says_the_level_of_each_finding_and_fails_only_for_fail(fake, check, changes, level):
+    run = doctor(fake, **changes)
+    assert level_of(run, check) == level, run.stdout
+    assert run.returncode == (1 if level == "FAIL" else 0)
+    assert "-> " in run.stdout or level == "OK"
+    answer = json.loads(doctor(fake, "--json", **changes).stdout)
+    (finding,) = [f for f in answer["findings"] if f["check"] == check]
+    assert finding["level"] == level and (finding["remedy"] != "") == (level != "OK")
+    assert answer["healthy"] == (level != "FAIL")
+
+
+def test_doctor_fails_when_the_canary_does_not_come_back(fake):
+    run = doctor(fake, "--timeout", "300ms", canary=False)
+    assert run.returncode == 1 and level_of(run, "canary") == "FAIL" and "did not come back" in run.stdout
+
+
+def test_doctor_names_no_daemon_as_a_finding(folder):
+    run = subprocess.run([DCACHECTL, "-s", os.path.join(folder, "none"), "doctor", "--json"], capture_output=True,
+                         text=True, env=environment(), check=False)
+    assert run.returncode == 1 and json.loads(run.stdout)["findings"][0]["level"] == "FAIL"
+
+
+def test_doctor_sends_nothing_raw_to_the_terminal(fake):
+    assert "\x1b" not in doctor(fake, **{"reason": "\x1b[31m", "ready": False}).stdout
+
+
+def test_doctor_sees_a_real_canary_come_back_through_redis(start_daemon):
+    with PrivateRedis() as redis:
+        daemon = start_daemon(redis)
+        run = subprocess.run([DCACHECTL, "-s", daemon.socket, "doctor", "--json"], capture_output=True, text=True,
+                             env=environment(), check=False)
+        answer = json.loads(run.stdout)
+        by_check = {finding["check"]: finding for finding in answer["findings"]}
+        assert run.returncode == 0, answer
+        assert by_check["canary"]["level"] == by_check["store clock"]["level"] == "OK", answer
+        assert 0 < answer["canary_committed_us"] and 0 < answer["canary_seen_us"] < 2000000
+        assert by_check["eviction"]["level"] == "OK" and "no maxmemory" in by_check["eviction"]["cause"]
+        assert any(b"canary" in key for key in redis.client().keys())
+
+
+def test_doctor_tells_what_an_evicting_redis_means(start_daemon):
+    with PrivateRedis() as redis:
+        redis.client().config_set("maxmemory", "100mb")
+        redis.client().config_set("maxmemory-policy", "allkeys-lru")
+        daemon = start_daemon(redis)
+        status = daemon.status()
+        assert (status["redis_eviction"], status["redis_max_bytes"]) == ("allkeys-lru", 100 << 20)
+        assert status["redis_used_bytes"] > 0
+
+
+def test_doctor_of_a_reader_pod_writes_nothing(redis, start_daemon):
+    start_daemon(redis)
+    reader = start_daemon(redis, role="reader")
+    before = redis.client().dbsize()
+    run = subprocess.run([DCACHECTL, "-s", reader.socket, "doctor"], capture_output=True, text=True,
+                         env=environment(), check=False)
+    assert run.returncode == 0 and "not tried" in run.stdout and redis.client().dbsize() == before
+
+
+# ---- live views -----------------------------------------------------------------------------------------------
+
+TOP = {"sampled_every": 128, "hot_total": 200, "hot": [{"key": b"user:1", "count": 150, "error": 0},
+                                                      {"key": b"\x1b[2J", "count": 50, "error": 2}],
+       "rejected_total": 7, "rejected": [{"key": b"late\xff", "count": 7, "error": 0}]}
+
+
+def grow(fake):
+    """Counters that are 100 higher, or as high, at each look."""
+    looks = [0]
+
+    def stats(_request):
+        looks[0] += 1
+        return {**STATS, "reads": 1000 + 100 * looks[0], "hits": 900 + 90 * looks[0]}
+    fake.on("stats", stats)
+    fake.on("status", lambda r: STATUS)
+    fake.on("top", lambda r: TOP)
+
+
+def without_rates(text):
+    return re.sub(r"\b[1-9][\d.]*/s", "N/s", text)
+
+
+def test_top_shows_rates_and_keys(fake):
+    grow(fake)
+    run = ctl(fake, "top", "200ms", "--count", "2")
+    assert run.returncode == 0, run.stderr
+    first, second = run.stdout.split("\n\n" + "pod-a: ")
+    check_golden("top.txt", without_rates(first + "\n"))
+    rate = float(re.search(r"reads +([\d.]+)/s", second).group(1))
+    assert 100 / (2 * PATIENCE) < rate <= 500 and "hits 90.0 %" in second
+
+
+def test_top_as_json_is_one_document_per_line(fake):
+    grow(fake)
+    lines = ctl(fake, "top", "100ms", "--count", "2", "--json").stdout.splitlines()
+    assert len(lines) == 2
+    assert json.loads(lines[1])["added"]["reads"] == 100
+    assert json.loads(lines[1])["top"]["rejected"] == [{"key_base64": "bGF0Zf8=", "count": 7, "error": 0}]
+
+
+def test_watched_stats_show_what_is_added_each_second(fake):
+    grow(fake)
+    run = ctl(fake, "stats", "--watch", "200ms", "--count", "1")
+    assert run.returncode == 0 and re.search(r"reads +reads +1200 +\d{3}/s\n", run.stdout), run.stdout
+    assert re.search(r"misses +15 *\n", run.stdout)
+    lines = ctl(fake, "stats", "--watch", "100ms", "--count", "2", "--json").stdout.splitlines()
+    assert [json.loads(line)["misses"] for line in lines] == [15, 15]
+
+
+@pytest.mark.parametrize("args", [["top"], ["stats", "--watch"]], ids=" ".join)
+def test_a_live_view_ends_well_when_interrupted_and_badly_when_nobody_reads(fake, args):
+    grow(fake)
+    with subprocess.Popen([DCACHECTL, "-s", fake.socket, *args, "100ms"], stdout=subprocess.PIPE, text=True,
+                          env=environment()) as live:
+        live.stdout.readline()
+        live.send_signal(signal.SIGINT)
+        assert live.wait(5) == 0
+    with subprocess.Popen([DCACHECTL, "-s", fake.socket, *args, "100ms"], stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE, text=True, env=environment()) as live:
+        live.stdout.readline()
+        live.stdout.close()
+        assert live.wait(5) == 1 and live.stderr.read() == ""
+
+
+def test_q_ends_a_live_view_on_a_terminal_which_is_cleared_between_screens(fake):
+    grow(fake)
+    pid, fd = pty.fork()
+    if pid == 0:
+        os.execve(DCACHECTL, [DCACHECTL, "-s", fake.socket, "top", "100ms"],
+                  environment(TERM="xterm", NO_COLOR="1"))
+    seen = b""
+    deadline = time.monotonic() + 10
+    while seen.count(b"\x1b[2J") < 2 and time.monotonic() < deadline:
+        if select.select([fd], [], [], 1)[0]:
+            seen += os.read(fd, 4096)
+    os.write(fd, b"q")
+    status = os.waitpid(pid, 0)[1]
+    os.close(fd)
+    assert os.waitstatus_to_exitcode(status) == 0
+    assert seen.replace(b"\x1b[H\x1b[2J", b"").count(b"\x1b") == 0 and b"\\x1b[2J" in seen
+
+
+def test_the_hottest_key_of_a_real_daemon_is_named(redis, start_daemon):
+    daemon = start_daemon(redis)
+    with daemon.client() as client:
+        client.set(b"hot", b"v")
+        for i in range(3000):
+            client.get(b"hot" if i % 3 else b"cold:%d" % (i % 7))
+    answer = json.loads(ctl(daemon, "top", "100ms", "--count", "1", "--json").stdout)["top"]
+    assert answer["hot"][0]["key"] == "hot" and answer["hot"][0]["count"] > answer["hot_total"] / 3
+    assert 5 < answer["hot_total"] < 100
+
+
+# ---- completion -----------------------------------------------------------------------------------------------
+
+def script(shell):
+    return ctl(None, "completion", shell).stdout
+
+
+def complete_bash(*words):
+    """What bash completes the last word to."""
+    ask = 'source /dev/stdin <<< "$SCRIPT"; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); ' \
+          '$(complete -p dcachectl | sed "s/.*-F \\([^ ]*\\).*/\\1/"); printf "%s\\n" "${COMPREPLY[@]}"'
+    run = subprocess.run(["bash", "-c", ask, "bash", *words], capture_output=True, text=True, check=True,
+                         env={**environment(), "SCRIPT": script("bash")})
+    assert run.stderr == ""
+    return run.stdout.split()
+
+
+def complete_fish(folder, line):
+    path = os.path.join(folder, "dcachectl.fish")
+    with open(path, "w", encoding="utf-8") as f:
+        f.write(script("fish"))
+    run = subprocess.run(["fish", "--no-config", "-c", f"source {path}; complete -C '{line}'"],
+                         capture_output=True, text=True, check=True, env=environment(HOME=folder))
+    return [line.split("\t")[0] for line in run.stdout.splitlines()]
+
+
+COMPLETIONS = [
+    (("dcachectl", "st"), {"status", "stats"}), (("dcachectl", "get", "k", "--m"), {"--min-version"}),
+    (("dcachectl", "--json", "wa"), {"wait", "watch"}), (("dcachectl", "wait", "--for", ""), {"ready", "writes"}),
+    (("dcachectl", "completion", "z"), {"zsh"}), (("dcachectl", "set", "--re"), {"--retry"}),
+    (("dcachectl", "--timeout", "get", "do"), {"doctor"}),
+]
+
+
+@pytest.mark.parametrize("words, wanted", COMPLETIONS, ids=str)
+def test_bash_completes_verbs_options_and_their_arguments(words, wanted):
+    assert set(complete_bash(*words)) == wanted
+
+
+def test_bash_completes_an_argument_behind_an_equals_sign():
+    assert complete_bash("dcachectl", "wait", "--for", "=", "w") == ["writes"]
+    assert set(complete_bash("dcachectl", "wait", "--for", "=")) == {"ready", "writes"}
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_a_completion_is_good_syntax(shell):
+    if shutil.which(shell) is None:
+        pytest.skip(f"there is no {shell} here")
+    run = subprocess.run([shell, "-n"], input=script(shell), capture_output=True, text=True, check=False)
+    assert (run.returncode, run.stderr) == (0, "")
+
+
+@pytest.mark.skipif(shutil.which("fish") is None, reason="there is no fish here")
+@pytest.mark.parametrize("words, wanted", COMPLETIONS[:6], ids=str)
+def test_fish_completes_verbs_options_and_their_arguments(folder, words, wanted):
+    assert wanted <= set(complete_fish(folder, " ".join(words)))
+
+
+@pytest.mark.skipif(shutil.which("zsh") is None, reason="there is no zsh here")
+def test_zsh_completes_verbs(folder):
+    with open(os.path.join(folder, "_dcachectl"), "w", encoding="utf-8") as f:
+        f.write(script("zsh"))
+    ask = (f"fpath=({folder} $fpath); autoload -Uz compinit; compinit -D -u; "
+           "dcachectl() { echo \"ran:$1\" }; echo re''ady\n")
+    pid, fd = pty.fork()
+    if pid == 0:
+        os.execvpe("zsh", ["zsh", "-f", "-i"], environment(TERM="dumb", PS1="> ", HOME=folder))
+    seen = b""
+
+    def read_until(what):
+        nonlocal seen
+        deadline = time.monotonic() + 10 * PATIENCE
+        while what not in seen and time.monotonic() < deadline:
+            if select.select([fd], [], [], 1)[0]:
+                seen += os.read(fd, 4096)
+        assert what in seen, seen
+    os.write(fd, ask.encode())
+    read_until(b"\nready")
+    os.write(fd, b"dcachectl insp\t\n")
+    read_until(b"ran:inspect")
+    os.close(fd)
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+
+
+# ---- the tables -----------------------------------------------------------------------------------------------
+
+def read(*path):
+    with open(os.path.join(REPO, *path), encoding="utf-8") as f:
+        return f.read()
+
+
+def verbs():
+    return re.findall(r'^    \{"([a-z]+)",', read("client", "dcachectl", "verbs.c"), re.M)
+
+
+def test_help_manual_and_completions_have_all_verbs_and_options_of_the_table():
+    table = read("client", "dcachectl", "verbs.c")
+    manual = re.split(r"\n# ", read("client", "man", "dcachectl.1.scd"))
+    section = next(part for part in manual if part.startswith("VERBS"))
+    assert re.findall(r"^\*([a-z]+)\*", section, re.M) == verbs() and len(verbs()) > 12
+    shown = ctl(None, "--help").stdout.split("verbs:\n")[1].split("\n\n")[0]
+    assert [line.split()[0] for line in shown.splitlines()] == verbs()
+    for shell in ("bash", "zsh", "fish"):
+        assert set(verbs()) <= set(re.findall(r"[a-z]+", script(shell)))
+    for name in re.findall(r"X\((\w+), (?:true|false)\)", read("client", "dcachectl", "ctl.h")):
+        option = "--" + name.replace("_", "-")
+        assert f"*{option}*" in section or f"*{option} " in section, option
+        assert option in "".join(ctl(None, verb, "--help").stdout for verb in verbs()), option
+        assert option in script("bash") and f"-l {option[2:]}" in script("fish"), option
+    assert "FLAG_" in table
+
+
+def test_the_protocol_names_all_methods_of_the_table():
+    methods = re.findall(r"^    X\((\w+), \w+\)", read("proto", "methods.h"), re.M)
+    assert set(methods) <= set(re.findall(r"^### (\w+)", read("proto", "PROTOCOL.md"), re.M)) and len(methods) > 16
