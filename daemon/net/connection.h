@@ -59,7 +59,6 @@ struct connections_config {
     unsigned in_flight_max;
     size_t max_message;
     size_t budget_bytes;
-    unsigned sweep_ms; /* 0: CONNECTION_SWEEP_MS; tests make the seconds shorter */
 
     /* `frame` is valid during the call. */
     enum frame_result (*on_frame)(void *ctx, uint64_t client, struct slice frame);

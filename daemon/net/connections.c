@@ -127,7 +127,7 @@ void connections_charge(struct connections *conns, struct connection *c)
         wake_waiters(conns);
     c->charged = now;
     if (now > 0 && !uv_is_active((uv_handle_t *)&conns->sweep) && !conns->closing)
-        uv_timer_start(&conns->sweep, on_sweep, conns->config.sweep_ms, conns->config.sweep_ms);
+        uv_timer_start(&conns->sweep, on_sweep, CONNECTION_SWEEP_MS, CONNECTION_SWEEP_MS);
 }
 
 size_t connections_read_size(struct connections *conns, struct connection *c)
@@ -191,10 +191,8 @@ static void sweep_connection(struct connections *conns, struct connection *c)
         close_for_budget(conns, c);
 }
 
-static void on_sweep(uv_timer_t *timer)
+void connections_sweep(struct connections *conns)
 {
-    struct connections *conns = timer->data;
-
     for (uint32_t i = 0; i < conns->config.max_connections; i++)
         if (conns->slots[i].connection)
             sweep_connection(conns, conns->slots[i].connection);
@@ -202,6 +200,11 @@ static void on_sweep(uv_timer_t *timer)
         ;
     if (conns->used == 0)
         uv_timer_stop(&conns->sweep);
+}
+
+static void on_sweep(uv_timer_t *timer)
+{
+    connections_sweep(timer->data);
 }
 
 /* ---- turns ----------------------------------------------------------------------------------------------- */
@@ -259,8 +262,6 @@ int connections_new(struct connections **ret, uv_loop_t *loop, const struct conn
     if (!conns)
         return -ENOMEM;
     conns->config = *config;
-    if (conns->config.sweep_ms == 0)
-        conns->config.sweep_ms = CONNECTION_SWEEP_MS;
     conns->loop = loop;
     conns->read_buffer = malloc(CONNECTION_READ_BYTES);
     conns->slots = calloc(config->max_connections, sizeof(*conns->slots));

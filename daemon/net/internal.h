@@ -121,6 +121,8 @@ static inline uint64_t connection_client(const struct connection *c)
 void connections_mark_ready(struct connections *conns, struct connection *c);
 void connections_mark_flush(struct connections *conns, struct connection *c);
 void connections_mark_waiting(struct connections *conns, struct connection *c);
+/* A second went by: who has taken nothing for too long, or holds back others beyond the budget, is closed. */
+void connections_sweep(struct connections *conns);
 /* The connection's buffers have changed. */
 void connections_charge(struct connections *conns, struct connection *c);
 /* How much may be read for c now; 0: it has to wait. */

@@ -10,10 +10,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "daemon/net/connection.h"
+#include "daemon/net/internal.h"
 
 #define IN_FLIGHT_MAX 8
-#define SWEEP_MS      2 /* a second of stalls */
 #define BUDGET        (512 * 1024)
 
 struct fixture {
@@ -93,16 +92,10 @@ static void adopt(struct fixture *f)
     f->fd = pair[1];
 }
 
-static void on_second(uv_timer_t *timer)
-{
-    (void)timer;
-}
-
-static int setup_with(void **state, unsigned clients, size_t budget, unsigned sweep_ms)
+static int setup_with(void **state, unsigned clients, size_t budget)
 {
     struct fixture *f = calloc(1, sizeof(*f));
     struct connections_config config = {
-        .sweep_ms = sweep_ms,
         .max_connections = clients,
         .in_flight_max = IN_FLIGHT_MAX,
         .max_message = 1024,
@@ -129,17 +122,12 @@ static int setup_with(void **state, unsigned clients, size_t budget, unsigned sw
 
 static int setup(void **state)
 {
-    return setup_with(state, 1, 4 << 20, 0);
-}
-
-static int setup_sweeping(void **state)
-{
-    return setup_with(state, 1, 4 << 20, SWEEP_MS);
+    return setup_with(state, 1, 4 << 20);
 }
 
 static int setup_small_budget(void **state)
 {
-    return setup_with(state, 2, BUDGET, SWEEP_MS);
+    return setup_with(state, 2, BUDGET);
 }
 
 static int teardown(void **state)
@@ -345,20 +333,14 @@ static void an_idle_connection_holds_no_buffer(void **state)
     assert_int_equal(f->closed, 1);
 }
 
-/* ---- stalls and the budget: their second is SWEEP_MS here ------------------------------------------------ */
+/* ---- stalls and the budget ------------------------------------------------------------------------------- */
 
-/* Turns of the loop, each as long as a sweep takes to come. */
 static void pass_seconds(struct fixture *f, unsigned seconds)
 {
-    uv_timer_t timer;
-
-    uv_timer_init(&f->loop, &timer);
     for (unsigned i = 0; i < seconds; i++) {
-        uv_timer_start(&timer, on_second, SWEEP_MS, 0);
-        while (uv_is_active((uv_handle_t *)&timer))
-            uv_run(&f->loop, UV_RUN_ONCE);
+        connections_sweep(f->conns);
+        turn(f);
     }
-    uv_close((uv_handle_t *)&timer, NULL);
     turn(f);
 }
 
@@ -456,9 +438,8 @@ int main(void)
         TEST(one_too_many_is_closed_at_once),
         TEST(an_idle_connection_holds_no_buffer),
         TEST(what_a_request_costs_shortens_the_turn),
-        cmocka_unit_test_setup_teardown(who_takes_no_answers_for_thirty_seconds_is_closed, setup_sweeping,
-                                        teardown),
-        cmocka_unit_test_setup_teardown(who_takes_a_little_now_and_then_is_not_closed, setup_sweeping, teardown),
+        cmocka_unit_test_setup_teardown(who_takes_no_answers_for_thirty_seconds_is_closed, setup, teardown),
+        cmocka_unit_test_setup_teardown(who_takes_a_little_now_and_then_is_not_closed, setup, teardown),
         cmocka_unit_test_setup_teardown(beyond_the_budget_who_takes_nothing_gives_way, setup_small_budget,
                                         teardown),
     };
