@@ -168,6 +168,7 @@ enum probe_state { PROBE_WANTED, PROBE_SENT, PROBE_OK, PROBE_FAILED };
 struct probe {
     enum probe_state state;
     bool readable, written, heard; /* the three things to be shown */
+    uint64_t heard_by; /* once written: when its message counts as lost */
     uint64_t retry_at;
     unsigned doublings; /* of the pause before the next try */
     uint8_t write_id[WRITE_ID_BYTES];
@@ -354,6 +355,8 @@ bool write_probe(struct core *core, const struct write_request *write);
 
 /* probe.c */
 bool probe_can_start(const struct core *core);
+/* When probe_settle() has something to do whatever else comes; UINT64_MAX: nothing. */
+uint64_t probe_deadline(const struct core *core);
 void probe_settle(struct core *core); /* starts what is due */
 void probe_heard(struct core *core, const struct message *message);
 void probe_inspected(struct core *core, bool ok, struct slice text);

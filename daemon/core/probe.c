@@ -79,10 +79,13 @@ void probe_inspected(struct core *core, bool ok, struct slice text)
 
 void probe_written(struct core *core, const struct core_event *event)
 {
+    struct probe *probe = &core->probe;
+
     if (event->written.status == REPLY_OK &&
-        (event->written.result == SCRIPT_ACCEPTED || event->written.result == SCRIPT_DUPLICATE))
-        core->probe.written = true;
-    else if (event->written.status == REPLY_OK)
+        (event->written.result == SCRIPT_ACCEPTED || event->written.result == SCRIPT_DUPLICATE)) {
+        probe->written = true;
+        probe->heard_by = core->now + core->config.bound_ns;
+    } else if (event->written.status == REPLY_OK)
         probe_failed(core, "the store did not take the probe of the write path", slice_of(NULL, 0));
     else
         probe_failed(core, "no right to write", event->written.text);
@@ -127,11 +130,29 @@ bool probe_can_start(const struct core *core)
            (core->epoch_ok || !core->config.may_write);
 }
 
+static bool is_message_due(const struct probe *probe)
+{
+    return probe->state == PROBE_SENT && probe->written && !probe->heard;
+}
+
+uint64_t probe_deadline(const struct core *core)
+{
+    const struct probe *probe = &core->probe;
+
+    if (is_message_due(probe))
+        return probe->heard_by;
+    if (probe->state == PROBE_FAILED && probe_can_start(core))
+        return probe->retry_at;
+    return UINT64_MAX;
+}
+
 void probe_settle(struct core *core)
 {
     struct probe *probe = &core->probe;
 
     probe_check(core);
+    if (is_message_due(probe) && core->now >= probe->heard_by)
+        probe_failed(core, "the message of the probe did not come back", slice_of(NULL, 0));
     if (!probe_can_start(core))
         return;
     if (probe->state == PROBE_WANTED || (probe->state == PROBE_FAILED && core->now >= probe->retry_at))

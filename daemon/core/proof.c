@@ -402,7 +402,7 @@ uint64_t proof_next_deadline(const struct core *core)
     if (core->waiting > 0 && !core->identity_ok && core->heard_at + core->config.bound_ns < deadline &&
         core->heard_at + core->config.bound_ns > core->now)
         deadline = core->heard_at + core->config.bound_ns;
-    if (core->probe.state == PROBE_FAILED && probe_can_start(core) && core->probe.retry_at < deadline)
-        deadline = core->probe.retry_at;
+    if (probe_deadline(core) < deadline)
+        deadline = probe_deadline(core);
     return deadline;
 }

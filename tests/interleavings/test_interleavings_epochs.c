@@ -213,6 +213,36 @@ static void no_tick_is_due_in_the_past_while_a_failed_probe_cannot_start(void **
     harness_close(&rig);
 }
 
+/* A network that loses the message loses it for good: writes must not be refused for ever. */
+static void a_probe_whose_message_was_lost_is_tried_again(void **state)
+{
+    struct rig rig;
+    struct core_config config = config_default();
+    struct core_status status;
+    (void)state;
+
+    config.probe = true;
+    rig_open(&rig, &config);
+    make_ready(&rig);
+    uint64_t write = want(&rig, FX_WRITE)->write.id;
+    fetched(&rig, want(&rig, FX_FETCH)->fetch.id, FETCH_ABSENT, record_of(0, 0, ""));
+    written(&rig, write, SCRIPT_ACCEPTED, 11, 11);
+    assert_true(core_next_deadline(rig.core) <= rig.now + config.bound_ns);
+    uint64_t lost_at = rig.now += config.bound_ns;
+    tick(&rig);
+    core_get_status(rig.core, rig.now, &status);
+    assert_string_equal(status.writes_text, "the message of the probe did not come back");
+    while (!find(&rig, FX_WRITE)) {
+        assert_true(rig.now < lost_at + 2000 * MS);
+        rig.now = core_next_deadline(rig.core);
+        tick(&rig);
+        if (find(&rig, FX_IDENTITY))
+            heartbeat_answered(&rig);
+    }
+    assert_true(want(&rig, FX_WRITE)->write.id != write);
+    harness_close(&rig);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -228,6 +258,7 @@ int main(void)
         cmocka_unit_test(
             an_acknowledgement_later_than_a_message_forgotten_while_subscribing_brings_nothing_older_back),
         cmocka_unit_test(no_tick_is_due_in_the_past_while_a_failed_probe_cannot_start),
+        cmocka_unit_test(a_probe_whose_message_was_lost_is_tried_again),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
