@@ -127,12 +127,13 @@ static void tap_link(struct pod *pod, const struct core_event *event)
         pod->runs[event->link_down.link] = (struct run_id){""};
 }
 
-/* Heartbeats: what the core has heard of its server. Nothing else tells it of a role or of a history. */
+/* Heartbeats: what the core has heard of its server. Nothing else tells it of a role or of a history, and a server
+ * that refuses one tells it nothing. */
 static void tap_beat(struct pod *pod, const struct core_event *event)
 {
     struct beat *b = &pod->beat;
 
-    if (event->type == EV_IDENTITY && event->identity.id == b->id && event->identity.status != REPLY_NOT_SENT)
+    if (event->type == EV_IDENTITY && event->identity.id == b->id && event->identity.status == REPLY_OK)
         b->known_at = b->asked_at;
     if (event->type == EV_IDENTITY || event->type == EV_GUARD || event->type == EV_PROPOSED ||
         ((event->type == EV_LINK_UP || event->type == EV_LINK_DOWN) && event->link_up.link == LINK_DATA)) {
