@@ -34,7 +34,13 @@ def fixture_pair():
     """A primary and a replica that follows it and has acknowledged something."""
     with PrivateRedis(**SERVER) as primary, PrivateRedis(**SERVER) as replica:
         replica.client().replicaof("127.0.0.1", primary.port)
-        wait_for(lambda: primary.client().execute_command("WAIT", 1, 100) == 1, "the replica follows")
+        client = primary.client(single_connection_client=True)
+
+        def acknowledged():
+            # A WAIT behind nothing is answered at once, before a new replica has its first second of silence behind it.
+            client.publish("pulse", "")
+            return client.execute_command("WAIT", 1, 100) == 1
+        wait_for(acknowledged, "the replica follows")
         yield primary, replica
         replica.resume()
 
