@@ -54,10 +54,26 @@ static bool same_store(const struct store_view *view, const struct meta *meta)
            run_id_equal(&view->meta.run, &meta->run);
 }
 
-bool proof_meta_matches(const struct core *core, const struct meta *meta, uint64_t highest)
+static bool meta_matches(const struct core *core, const struct meta *meta, uint64_t highest)
 {
     /* A meta that is not valid counts nothing, while records of before it are still read. */
     return same_store(&core->view, meta) && (meta->state != META_OK || meta->seq >= highest);
+}
+
+bool proof_fetch_matches(const struct core *core, const struct core_event *event, uint64_t highest)
+{
+    return meta_matches(core, &event->fetched.meta, highest) &&
+           meta_matches(core, &event->fetched.closing, event->fetched.meta.seq);
+}
+
+enum fetch_result proof_fetch_found(const struct core_event *event)
+{
+    uint64_t seq = event->fetched.record.seq;
+
+    if (event->fetched.result == FETCH_RECORD &&
+        (seq <= event->fetched.meta.cleared || seq <= event->fetched.closing.cleared))
+        return FETCH_ABSENT;
+    return event->fetched.result;
 }
 
 void proof_doubt(struct core *core)

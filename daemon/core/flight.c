@@ -377,8 +377,7 @@ static void flight_absent(struct core *core, struct flight *flight, uint64_t seq
 static void flight_arrived(struct core *core, struct flight *flight, const struct core_event *event)
 {
     const struct record *record = &event->fetched.record;
-    const struct meta *meta = &event->fetched.meta, *closing = &event->fetched.closing;
-    enum fetch_result found = event->fetched.result;
+    enum fetch_result found = proof_fetch_found(event);
 
     if (event->fetched.status == REPLY_NOT_SENT) {
         request_requeue(core, &flight->request);
@@ -389,17 +388,15 @@ static void flight_arrived(struct core *core, struct flight *flight, const struc
         flight_forget(core, flight);
         return;
     }
-    bool matches = proof_meta_matches(core, meta, flight->highest) && proof_meta_matches(core, closing, meta->seq);
+    bool matches = proof_fetch_matches(core, event, flight->highest);
     if (flight->generation < core->epoch_first_generation || !matches) {
         if (!matches)
             proof_doubt(core);
         flight_restart_readers(core, flight);
         return;
     }
-    if (found == FETCH_RECORD && (record->seq <= meta->cleared || record->seq <= closing->cleared))
-        found = FETCH_ABSENT;
     /* What was written after the first look may have been missed. */
-    uint64_t seq = found == FETCH_RECORD ? record->seq : meta->seq;
+    uint64_t seq = found == FETCH_RECORD ? record->seq : event->fetched.meta.seq;
     if (flight->overtaken_seq > seq) {
         core->counters.fetches_overtaken++;
         trace_event(core, TRACE_OVERTAKEN, .key = flight->key, .seq = seq, .other = flight->overtaken_seq);
@@ -411,7 +408,7 @@ static void flight_arrived(struct core *core, struct flight *flight, const struc
         flight_record(core, flight, record);
         break;
     case FETCH_ABSENT:
-        flight_absent(core, flight, meta->seq);
+        flight_absent(core, flight, seq);
         break;
     case FETCH_INVALID:
         flight_invalid(core, flight, event->fetched.text);

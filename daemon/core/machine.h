@@ -168,7 +168,7 @@ enum probe_state { PROBE_WANTED, PROBE_SENT, PROBE_OK, PROBE_FAILED };
 struct probe {
     enum probe_state state;
     bool readable, written, heard; /* the three things to be shown */
-    uint64_t heard_by; /* once written: when its message counts as lost */
+    uint64_t heard_by;             /* once written: when its message counts as lost */
     uint64_t retry_at;
     unsigned doublings; /* of the pause before the next try */
     uint8_t write_id[WRITE_ID_BYTES];
@@ -284,8 +284,11 @@ void proof_proposed(struct core *core, const struct core_event *event);
 void proof_forget(struct core *core, const char *why); /* drops everything cached, as at a new epoch */
 /* Something contradicts the view: no fetch or write is sent until meta has been read again. */
 void proof_doubt(struct core *core);
-/* `highest`: core->highest when the request was sent that brought this meta. */
-bool proof_meta_matches(const struct core *core, const struct meta *meta, uint64_t highest);
+/* Are both looks of a fetch at meta of this epoch, so that the record between them is? `highest`: core->highest
+ * when it was sent. */
+bool proof_fetch_matches(const struct core *core, const struct core_event *event, uint64_t highest);
+/* What it found; a record that a clear covers is absent. */
+enum fetch_result proof_fetch_found(const struct core_event *event);
 
 /* apply.c */
 enum applied { APPLIED_NEWER, APPLIED_SAME, APPLIED_REJECTED };

@@ -130,22 +130,21 @@ static enum look_result compare(struct core *core, const struct inspection *insp
                                 const struct core_event *event, enum trace_finding *ret_finding)
 {
     const struct entry *entry = proven_entry(core, inspection->key);
-    const struct record *record;
 
-    if (status != REPLY_OK || !event ||
-        !proof_meta_matches(core, &event->fetched.meta, inspection->sampler.highest))
+    if (status != REPLY_OK || !event || !proof_fetch_matches(core, event, inspection->sampler.highest))
         return LOOK_UNKNOWN;
     if (!entry || entry->seq != inspection->sampler.seq)
         return LOOK_MOVED_ON;
-    record = &event->fetched.record;
-    if (event->fetched.result == FETCH_INVALID) {
+    switch (proof_fetch_found(event)) {
+    case FETCH_RECORD:
+        return compare_record(entry, &event->fetched.record, ret_finding);
+    case FETCH_INVALID:
         *ret_finding = TRACE_GARBAGE;
         return LOOK_DIFFERS;
+    default:
+        *ret_finding = TRACE_GONE;
+        return (entry->flags & ENTRY_TOMBSTONE) ? LOOK_AGREES : LOOK_DIFFERS;
     }
-    if (event->fetched.result == FETCH_RECORD && record->seq > event->fetched.meta.cleared)
-        return compare_record(entry, record, ret_finding);
-    *ret_finding = TRACE_GONE;
-    return (entry->flags & ENTRY_TOMBSTONE) ? LOOK_AGREES : LOOK_DIFFERS;
 }
 
 /* Of the record that was found; 0: none. */

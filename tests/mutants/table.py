@@ -45,14 +45,13 @@ MUTANTS = [
     Mutant("fetch_dated_at_arrival", "a fetched value counts as current at its arrival, not at its sending", [
         ("daemon/core/flight.c", "uint64_t as_of = flight->sent_at;", "uint64_t as_of = core->now;")]),
     Mutant("fetch_of_another_epoch_is_used", "what a fetch brings is not compared with the epoch", [
-        ("daemon/core/flight.c", "bool matches = proof_meta_matches(core, meta, flight->highest) &&",
-         "bool matches = true ||"),
+        ("daemon/core/flight.c", "bool matches = proof_fetch_matches(core, event, flight->highest);",
+         "bool matches = true;"),
         ("daemon/core/flight.c", "if (flight->generation < core->epoch_first_generation || !matches) {",
          "if (!matches) {")]),
     Mutant("clear_is_ignored", "a record that a clear covers is returned", [
-        ("daemon/core/flight.c",
-         "found == FETCH_RECORD && (record->seq <= meta->cleared || record->seq <= closing->cleared)",
-         "false")]),
+        ("daemon/core/epoch.c", "event->fetched.result == FETCH_RECORD &&",
+         "event->fetched.result == FETCH_RECORD && seq == 0 &&")]),
     Mutant("confirmed_by_existence", "a suspect entry is confirmed by any record of its key", [
         ("daemon/core/flight.c", "|| entry->seq != record->seq)", "|| entry->seq > record->seq)")]),
 
@@ -89,7 +88,7 @@ MUTANTS = [
     Mutant("rollback_unnoticed", "the replication history of the server is not looked at", [
         ("daemon/core/types.h", "    if (history->text[0] == '\\0')", "    if (true)")]),
     Mutant("meta_looked_at_once", "meta is not looked at again behind the records of a fetch", [
-        ("daemon/core/flight.c", " && proof_meta_matches(core, closing, meta->seq);", ";\n    (void)closing;")]),
+        ("daemon/core/epoch.c", "meta_matches(core, &event->fetched.closing, event->fetched.meta.seq);", "true;")]),
     Mutant("role_read_once", "a server that was demoted since it was connected goes on counting", [
         ("daemon/core/proof.c", "if (!event->identity.master || !run_id_equal(server, &core->data.run)) {",
          "if (!run_id_equal(server, &core->data.run)) {")]),

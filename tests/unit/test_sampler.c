@@ -91,6 +91,22 @@ static void a_difference_that_its_message_explains_is_no_inconsistency(void **st
     rig_close(&rig);
 }
 
+static void what_a_clear_or_a_new_epoch_overtook_is_no_difference(void **state)
+{
+    (void)state;
+    struct rig rig;
+    struct core_event event = {.type = EV_FETCHED};
+    rig_open_sampling(&rig, config_default());
+    message(&rig, "k", record_of(11, 4, "four"));
+    event.fetched.id = until_asked(&rig, 5 * ROUND);
+    event.fetched.meta = event.fetched.closing = meta_now(&rig);
+    memset(event.fetched.closing.epoch.text, 'f', strlen(epoch_a));
+    event.fetched.result = FETCH_ABSENT;
+    step(&rig, &event);
+    assert_int_equal(counters(&rig).verify_differs, 0);
+    rig_close(&rig);
+}
+
 /* From the first look to the second: the entry that is cached at seq 11 is answered with this. */
 static void differ_past_the_bound(struct rig *rig, enum fetch_result result, struct record record)
 {
@@ -307,6 +323,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(it_compares_a_cached_entry_with_the_header_in_redis_and_counts_no_read),
         cmocka_unit_test(a_difference_that_its_message_explains_is_no_inconsistency),
+        cmocka_unit_test(what_a_clear_or_a_new_epoch_overtook_is_no_difference),
         cmocka_unit_test(a_key_that_waits_for_its_second_look_is_not_picked_again),
         cmocka_unit_test(what_still_differs_after_the_bound_is_counted_told_and_dropped),
         cmocka_unit_test(each_contradiction_of_the_proof_counts),
