@@ -1,8 +1,4 @@
-"""
-What deploy/ holds, looked over without a cluster and without an engine for images. There is no schema of
-Kubernetes here: the fields that may appear are those listed below, by hand, and what the pod has to have is asked
-for by name.
-"""
+"""What the pod of deploy/ has to have, asked for by name. test_deploy_schema.py checks the form of the files."""
 import os
 import re
 import subprocess
@@ -12,30 +8,6 @@ import pytest
 from daemon import REPO, build_dir
 
 yaml = pytest.importorskip("yaml")
-
-# Which fields an object may have, by the name of the field it stands in. "*": any name (labels and the like).
-FIELDS = {
-    "": "apiVersion kind metadata spec type stringData",
-    "metadata": "name labels", "labels": "*", "matchLabels": "*", "stringData": "*",
-    "Deployment.spec": "replicas selector template", "NetworkPolicy.spec": "podSelector policyTypes ingress",
-    "template": "metadata spec",
-    "template.spec": "automountServiceAccountToken terminationGracePeriodSeconds securityContext initContainers "
-                     "containers volumes",
-    "selector": "matchLabels", "podSelector": "matchLabels", "namespaceSelector": "matchLabels",
-    "securityContext": "runAsNonRoot fsGroup seccompProfile runAsUser runAsGroup readOnlyRootFilesystem "
-                       "allowPrivilegeEscalation capabilities",
-    "seccompProfile": "type", "capabilities": "drop",
-    "initContainers": "name image restartPolicy env ports startupProbe livenessProbe readinessProbe resources "
-                      "securityContext volumeMounts",
-    "containers": "name image env ports resources securityContext volumeMounts",
-    "env": "name value valueFrom", "valueFrom": "fieldRef", "fieldRef": "fieldPath",
-    "ports": "name containerPort protocol port", "ingress": "from ports", "from": "namespaceSelector",
-    "startupProbe": "exec periodSeconds failureThreshold", "exec": "command",
-    "livenessProbe": "httpGet periodSeconds timeoutSeconds failureThreshold", "httpGet": "path port",
-    "resources": "requests limits", "requests": "cpu memory", "limits": "cpu memory",
-    "volumeMounts": "name mountPath readOnly", "volumes": "name emptyDir secret",
-    "emptyDir": "medium sizeLimit", "secret": "secretName defaultMode",
-}
 
 
 def text(path):
@@ -56,28 +28,6 @@ def fixture_pod(objects):
 @pytest.fixture(name="sidecar")
 def fixture_sidecar(pod):
     return pod["initContainers"][0]
-
-
-def unknown_fields(value, place, where, kind):
-    """Fields that FIELDS does not have, with where they stand."""
-    if isinstance(value, list):
-        return [f for i, v in enumerate(value) for f in unknown_fields(v, place, f"{where}[{i}]", kind)]
-    if not isinstance(value, dict):
-        return []
-    near = where.split(".")[-2] if "." in where else ""
-    known = FIELDS.get(f"{kind}.spec" if where == "spec" else f"{near}.{place}", FIELDS.get(place, "")).split()
-    found = [f"{where}.{name}" for name in value if name not in known and known != ["*"]]
-    return found + [f for name, v in value.items()
-                    for f in unknown_fields(v, name, f"{where}.{name}".strip("."), kind)]
-
-
-def test_the_manifests_have_known_fields_only(objects):
-    assert set(objects) == {"Secret", "Deployment", "NetworkPolicy"}
-    for kind, manifest in objects.items():
-        assert unknown_fields(manifest, "", "", kind) == []
-    objects["Deployment"]["spec"]["template"]["spec"]["securityContext"]["fsgroup"] = 1
-    assert unknown_fields(objects["Deployment"], "", "", "Deployment") == [
-        "spec.template.spec.securityContext.fsgroup"]
 
 
 def test_the_daemon_is_a_native_sidecar_that_starts_whether_redis_is_there_or_not(sidecar):
