@@ -1,7 +1,9 @@
-/* What a core answers, at that very moment: its own lease check, FILL, and how it counts. */
+/* What a core answers, at that very moment: its own lease check, FILL, TTL, and how it counts. */
 #include <inttypes.h>
 
 #include "tests/sim/check.h"
+
+#define WALL_NS OS_MS /* lives end by a clock of whole milliseconds */
 
 static void check_fill(struct world *w, int pod, int key, const struct core_answer *a)
 {
@@ -23,6 +25,41 @@ static void check_fill(struct world *w, int pod, int key, const struct core_answ
                   got->version, got->seq, want->version, want->seq);
 }
 
+/* When the life of a value has ended, in virtual time. The same payload may have been stored again: the last one. */
+static uint64_t expiry_of(const struct world *w, int epoch, int key, int content, uint64_t version)
+{
+    const struct truth_line *line = &w->truth.epochs[epoch].lines[key];
+    uint64_t last = 0;
+
+    for (int i = 0; i < line->states_count; i++) {
+        const struct truth_state *s = &line->states[i];
+
+        if (s->kind != TRUTH_VALUE || s->version != version || s->content != content)
+            continue;
+        if (!s->expiry_ms)
+            return NEVER;
+        last = s->expiry_ms > last ? s->expiry_ms : last;
+    }
+    return last ? (last * 1000 - SERVER_WALL_BASE_US) * OS_US : NEVER;
+}
+
+/*
+ * TTL: whatever a cached value came with, and however late that was, it lives no longer than in the store. What was
+ * asked for was there when the store read it. Only where the store's clock is steady.
+ */
+static void check_ttl(struct world *w, int pod, int key, const struct core_answer *a)
+{
+    uint64_t expiry, moment = a->arrived ? a->as_of : a->at;
+
+    if (w->clock_jumped || a->epoch < 0 || a->unaware_until || a->content < 0)
+        return;
+    expiry = expiry_of(w, a->epoch, key, a->content, a->version);
+    if (expiry != NEVER && moment > expiry + WALL_NS)
+        world_violate(w, "TTL", pod, key,
+                      "the core answers with version %" PRIu64 ", which had expired %.6f before", a->version,
+                      (double)(moment - expiry) / 1e9);
+}
+
 void check_core_answer(struct world *w, int pod, const struct core_read *read, const struct core_answer *a)
 {
     bool proven = a->outcome == READ_FRESH || a->outcome == READ_ABSENT;
@@ -33,6 +70,8 @@ void check_core_answer(struct world *w, int pod, const struct core_read *read, c
         world_violate(w, "STRONG", pod, read->key, "the proof is older than the read");
     if (proven || a->outcome == READ_STALE)
         check_fill(w, pod, read->key, a);
+    if (proven)
+        check_ttl(w, pod, read->key, a);
 }
 
 void check_core_counters(struct world *w, int pod, const struct core *core)

@@ -196,6 +196,7 @@ void __wrap_core_step(struct core *core, const struct core_event *event)
         return;
     }
     pod->world->statistics->events++;
+    pod->stepped = event->type;
     if (pod->world->logging)
         tap_event_log(pod, event);
     if (event->type == EV_READ)
@@ -257,6 +258,7 @@ static void tap_answer(struct pod *pod, struct core *core, const struct core_eff
     a.epoch = truth_find_epoch(&w->truth, &status.epoch, &status.run);
     a.unaware_until = check_unaware_until(w, pod, &status.run);
     a.as_of = os_process_from_boottime(daemon_host_process(pod->host), fx->read_done.as_of);
+    a.arrived = pod->stepped == EV_FETCHED;
     a.told_epoch = pod->told_epoch[read.key];
     a.told_position = pod->told_position[read.key];
     if (fx->read_done.outcome <= READ_LOCAL && fx->read_done.outcome != READ_ABSENT)

@@ -146,6 +146,7 @@ struct core_answer {
     enum read_outcome outcome;
     uint64_t version, as_of; /* as_of in virtual time */
     int content;
+    bool arrived;           /* with what Redis had been asked for: the value was there when it was read */
     uint64_t unaware_until; /* see check_unaware_until */
 };
 
@@ -182,6 +183,7 @@ struct pod {
     int reads_count;
     struct run_id runs[2]; /* of the servers at the other ends of data and subscription; empty: down */
     struct core_counters counted;
+    enum event_type stepped; /* what it was told last */
     struct beat beat;
     int told_epoch[SIM_KEYS], told_position[SIM_KEYS]; /* newest message it was given */
     struct core_answer *answers[SIM_KEYS];             /* of all the daemons this pod had */
