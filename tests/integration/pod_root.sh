@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Runs a command as a container of a pod would: a root of its own that is read-only and has no /run, /tmp, /var or
-# /etc/passwd, a user without a name, no capability, no way to gain any. Called in a mount namespace of its own:
+# Runs a command as a container of a pod would: process 1 of its own, with a root of its own that is read-only and has
+# no /run, /tmp, /var or /etc/passwd, a user without a name, no capability, no way to gain any, and a filter of system
+# calls. Called in mount and process namespaces of its own:
 #
 #     pod_root.sh ROOT BUILD SOCKETS SECRET UID GID GROUPS COMMAND...
 #
@@ -24,7 +25,7 @@ for name in null urandom; do
     touch "$root/dev/$name"
     mount --bind "/dev/$name" "$root/dev/$name"
 done
-mount --rbind /proc "$root/proc"
+mount -t proc -o nosuid,nodev,noexec proc "$root/proc"
 mount --bind "$build" "$root/build"
 mount -o remount,bind,ro "$root/build"
 mount --bind "$sockets" "$root/pod"
@@ -32,4 +33,4 @@ mount --bind "$secret" "$root/secret"
 mount -o remount,bind,ro "$root/secret"
 mount -o remount,ro "$root"
 exec chroot "$root" /usr/bin/setpriv --reuid "$uid" --regid "$gid" --groups "$groups" --no-new-privs \
-    --bounding-set -all --inh-caps -all "$@"
+    --bounding-set -all --inh-caps -all /build/tests/integration/pod_seccomp "$@"

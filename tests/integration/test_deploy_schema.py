@@ -17,14 +17,14 @@ yaml = pytest.importorskip("yaml")
 
 TOOLS = os.path.join(REPO, "build-deploy", "node_modules")
 pytestmark = pytest.mark.skipif(not os.path.isdir(os.path.join(TOOLS, ".bin")),
-                                reason="the checkers are not in build-deploy: ./dev setup deploy gets them from npm")
+                                reason="no checkers in build-deploy: ./dev setup deploy gets them from npm")
 
 
 def objects():
     """With the probe that stands in a comment."""
     with open(os.path.join(REPO, "deploy", "sidecar.yaml"), encoding="utf-8") as f:
-        text, probes = re.subn(r"^( +)# ( *(?:readinessProbe|httpGet|path|port|periodSeconds):)", r"\1\2", f.read(),
-                               flags=re.M)
+        probe = r"^( +)# ( *(?:readinessProbe|httpGet|path|port|periodSeconds):)"
+        text, probes = re.subn(probe, r"\1\2", f.read(), flags=re.M)
     assert probes == 5
     return list(yaml.safe_load_all(text))
 
