@@ -3,9 +3,10 @@
  * time is an argument.
  *
  * Both sides read CLOCK_BOOTTIME, but a clock namespace can shift it for one of them. The daemon names its
- * clock in the answer to hello; the map pairs that with the instant hello was *sent* here. The daemon read its
- * clock later than that, so the offset comes out too large, never too small, and a mapped as_of errs towards
- * older. Of several hellos of one connection the smallest offset is the best.
+ * clock in the answer to hello, and read it between the instants when hello was sent and answered here. Paired
+ * with the first, the offset comes out too large, never too small, and a mapped as_of errs towards older. Paired
+ * with the second it comes out too small, and the deadline of a write, mapped the other way, errs towards earlier.
+ * Of several hellos of one connection the tightest are the best.
  */
 #ifndef DCACHED_CLIENT_CLOCK_H
 #define DCACHED_CLIENT_CLOCK_H
@@ -18,17 +19,20 @@
 
 struct clock_map {
     bool known;
-    uint64_t offset_ns; /* daemon's clock minus ours, modulo 2^64 */
+    uint64_t offset_ns;     /* daemon's clock minus ours, modulo 2^64; not below the true one */
+    uint64_t offset_min_ns; /* not above it */
 };
 
 /* CLOCK_BOOTTIME. */
 uint64_t clock_now_ns(void);
 
 void clock_map_reset(struct clock_map *map);
-/* One hello: sent at `sent_ns` by our clock, answered with `daemon_ns` by the daemon's. */
-void clock_map_learn(struct clock_map *map, uint64_t sent_ns, uint64_t daemon_ns);
-/* The daemon's moment by our clock. Only if `known`. */
+/* One hello: sent at `sent_ns` and its answer here by `received_ns` of our clock, `daemon_ns` by the daemon's. */
+void clock_map_learn(struct clock_map *map, uint64_t sent_ns, uint64_t received_ns, uint64_t daemon_ns);
+/* The daemon's moment by our clock, and ours by the daemon's; neither is later than the true one. Only if `known`.
+ */
 uint64_t clock_map_here(const struct clock_map *map, uint64_t daemon_ns);
+uint64_t clock_map_there(const struct clock_map *map, uint64_t here_ns);
 
 /*
  * May an answer proven current up to as_of_ns (our clock) be handed over now? An as_of in the future proves

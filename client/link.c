@@ -219,8 +219,8 @@ void link_advance(dcache *cache, uint64_t now_ns)
 
 /* ---- receiving -------------------------------------------------------------------------------------------- */
 
-/* hello takes long when the daemon is busy; the clock it gives is then as much too old. Asked again, it errs
- * less. */
+/* hello takes long when the daemon is busy; what is known of its clock is then as wide. Asked again, it errs less.
+ */
 static void link_improve_clock(dcache *cache, uint64_t round_trip_ns)
 {
     struct link *link = &cache->link;
@@ -274,7 +274,7 @@ static void link_take_hello(dcache *cache, const struct rpc_frame *frame, uint64
     link->max_in_flight =
         hello.max_in_flight && hello.max_in_flight < IN_FLIGHT_MAX ? (unsigned)hello.max_in_flight : IN_FLIGHT_MAX;
     stream_set_max_frame(&link->stream, link->max_message + MESSAGE_SLACK);
-    clock_map_learn(&link->clock, sent_ns, hello.clock_ns);
+    clock_map_learn(&link->clock, sent_ns, clock_now_ns(), hello.clock_ns);
     link_improve_clock(cache, now_ns - sent_ns);
     if (link->state == LINK_HELLO)
         link_set_state(cache, LINK_READY, now_ns);

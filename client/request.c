@@ -59,19 +59,25 @@ static uint64_t request_daemon_timeout_ms(const struct request *request, uint64_
 }
 
 /*
- * The moment of the daemon's clock after which a write must not be executed, so that a retry cannot race it even
- * if the daemon was stopped with the request unread. 0: the daemon's clock is not known.
+ * The moment of the daemon's clock after which a write must not be executed: none that its caller was told is
+ * indeterminate is committed later, even if the daemon was stopped with the request unread. 0: its clock is not
+ * known.
  */
-static uint64_t request_daemon_deadline_ns(const struct clock_map *clock, uint64_t now_ns, uint64_t timeout_ms)
+static uint64_t request_daemon_deadline_ns(const struct request *request, const struct clock_map *clock,
+                                           uint64_t now_ns, uint64_t timeout_ms)
 {
-    return clock->known ? now_ns + timeout_ms * NS_PER_MS + clock->offset_ns : 0;
+    uint64_t deadline_ns = now_ns + timeout_ms * NS_PER_MS;
+
+    if (!clock->known)
+        return 0;
+    return clock_map_there(clock, deadline_ns < request->deadline_ns ? deadline_ns : request->deadline_ns);
 }
 
 void request_pack(const struct request *request, struct buffer *buffer, uint64_t now_ns,
                   const struct clock_map *clock)
 {
     uint64_t timeout_ms = request_daemon_timeout_ms(request, now_ns);
-    uint64_t deadline_ns = request_daemon_deadline_ns(clock, now_ns, timeout_ms);
+    uint64_t deadline_ns = request_daemon_deadline_ns(request, clock, now_ns, timeout_ms);
     struct proto_read_options read = request->read;
     struct proto_write write;
 

@@ -36,6 +36,12 @@ static void batch_pack_hello(dcache *cache, struct batch *batch, uint64_t now_ns
     link->hello_sent_ns = now_ns;
 }
 
+/* What a write is packed with is the deadline by the daemon's clock, which hello tells. */
+static bool goes_before_hello(const struct request *request, size_t len)
+{
+    return !request->writes && len <= MESSAGE_EARLY;
+}
+
 /* A request that cannot be packed, or that no daemon would take, fails here. */
 static void batch_pack(dcache *cache, struct batch *batch, uint64_t now_ns)
 {
@@ -50,7 +56,8 @@ static void batch_pack(dcache *cache, struct batch *batch, uint64_t now_ns)
 
         request_pack(request, out, now_ns, &link->clock);
         len = out->len - start;
-        if (!out->failed && len <= link->max_message && (link->state == LINK_READY || len <= MESSAGE_EARLY)) {
+        if (!out->failed && len <= link->max_message &&
+            (link->state == LINK_READY || goes_before_hello(request, len))) {
             request_list_remove(request);
             request_list_append(&cache->sent, request);
             batch->requests[batch->count] = request;

@@ -158,8 +158,8 @@ MUTANTS = [
     Mutant("library_ignores_as_of", "the library hands over whatever the daemon answered", [NO_CLIENT_LEASE]),
     Mutant("library_maps_to_receipt",
            "the daemon's clock is mapped to the receipt of the hello, not its sending", [
-        ("client/link.c", "clock_map_learn(&link->clock, sent_ns, hello.clock_ns);",
-         "clock_map_learn(&link->clock, now_ns, hello.clock_ns);")]),
+        ("client/link.c", "clock_map_learn(&link->clock, sent_ns, clock_now_ns(), hello.clock_ns);",
+         "clock_map_learn(&link->clock, clock_now_ns(), clock_now_ns(), hello.clock_ns);\n    (void)sent_ns;")]),
     Mutant("library_repeats_writes", "a write on a lost connection is sent again as if it had not been sent", [
         ("client/link.c", "    if (request->writes) {\n        snprintf",
          "    if (request->writes && request->repeated) {\n        snprintf")]),

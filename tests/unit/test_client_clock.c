@@ -22,22 +22,24 @@ static void a_mapped_moment_is_never_later_than_the_true_one(void **state)
             uint64_t sent = 1000 * NS_PER_S, moment = 1100 * NS_PER_S;
             struct clock_map map = {0};
 
-            clock_map_learn(&map, sent, sent + flights[j] + offsets[i]);
+            clock_map_learn(&map, sent, sent + 3 * flights[j], sent + flights[j] + offsets[i]);
             assert_true(map.known);
             assert_int_equal(clock_map_here(&map, moment + offsets[i]), moment - flights[j]);
+            assert_int_equal(clock_map_there(&map, moment), moment + offsets[i] - 2 * flights[j]);
         }
     }
 }
 
-static void the_faster_hello_is_kept(void **state)
+static void what_hellos_tell_best_is_kept(void **state)
 {
     struct clock_map map = {0};
 
     (void)state;
-    clock_map_learn(&map, 1000, 1000 + 500 - 70);
-    clock_map_learn(&map, 2000, 2000 + 20 - 70);
-    clock_map_learn(&map, 3000, 3000 + 900 - 70);
+    clock_map_learn(&map, 1000, 1000 + 510, 1000 + 500 - 70);
+    clock_map_learn(&map, 2000, 2000 + 60, 2000 + 20 - 70);
+    clock_map_learn(&map, 3000, 3000 + 990, 3000 + 900 - 70);
     assert_int_equal(clock_map_here(&map, 10000 - 70), 10000 - 20);
+    assert_int_equal(clock_map_there(&map, 10000), 10000 - 10 - 70);
 }
 
 static void an_answer_is_fresh_up_to_the_limit_and_not_a_nanosecond_longer(void **state)
@@ -79,7 +81,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_mapped_moment_is_never_later_than_the_true_one),
-        cmocka_unit_test(the_faster_hello_is_kept),
+        cmocka_unit_test(what_hellos_tell_best_is_kept),
         cmocka_unit_test(an_answer_is_fresh_up_to_the_limit_and_not_a_nanosecond_longer),
         cmocka_unit_test(a_proof_from_the_future_is_none),
         cmocka_unit_test(waiting_times_are_rounded_up_and_bounded),

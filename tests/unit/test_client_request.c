@@ -79,12 +79,35 @@ static void the_daemon_gets_the_time_that_is_left_less_the_way_back(void **state
     assert_int_equal(daemon_timeout_ms(0), 1);
 }
 
+/* Whatever is left, and rounded how: a write is never executed after its caller was told that it may have been. */
+static void no_write_is_executed_after_its_deadline_here(void **state)
+{
+    const uint64_t lefts[] = {1, NS_PER_MS - 1, NS_PER_MS, 5 * NS_PER_MS + 1, 1000 * NS_PER_MS};
+    const struct clock_map clock = {.known = true, .offset_ns = 600, .offset_min_ns = 400};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof lefts / sizeof *lefts; i++) {
+        struct proto_write write = {.key = slice_text("k")}, sent;
+        struct request request = {
+            .kind = REQUEST_DELETE, .id = 1, .write = &write, .deadline_ns = 1000 + lefts[i]};
+        struct buffer buffer = BUFFER_INIT;
+        struct rpc_frame frame;
+
+        request_pack(&request, &buffer, 1000, &clock);
+        assert_null(rpc_decode(slice_of(buffer.data, buffer.len), &frame));
+        assert_null(proto_decode_delete(frame.params, &sent));
+        assert_in_range(sent.deadline_ns, 1000 + 400, 1000 + lefts[i] + 400);
+        buffer_deinit(&buffer);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(requests_leave_a_list_from_anywhere),
         cmocka_unit_test(an_id_finds_its_request_alone_and_no_later_one),
         cmocka_unit_test(the_daemon_gets_the_time_that_is_left_less_the_way_back),
+        cmocka_unit_test(no_write_is_executed_after_its_deadline_here),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
