@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from daemon import PERMISSION, REPO, RpcError, build_dir
+from users import as_user
 
 pytestmark = pytest.mark.skipif(os.getuid() != 0, reason="changes the user")
 
@@ -27,9 +28,7 @@ except OSError as error:
 
 def call_as(uid, path, method, *params, gid=None, groups=()):
     """(error code or None, result or text) of one call by that user."""
-    supplementary = ["--groups", ",".join(map(str, groups))] if groups else ["--clear-groups"]
-    run = subprocess.run(["setpriv", "--reuid", str(uid), "--regid", str(gid or uid), *supplementary,
-                          sys.executable, "-c", CALL,
+    run = subprocess.run([*as_user(uid, gid, groups), sys.executable, "-c", CALL,
                           os.path.join(REPO, "tests", "integration"), path, method, *params],
                          capture_output=True, text=True, timeout=30, check=True)
     return tuple(json.loads(run.stdout))

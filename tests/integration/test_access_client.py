@@ -5,6 +5,7 @@ import subprocess
 import pytest
 
 from daemon import build_dir
+from users import as_user
 
 pytestmark = pytest.mark.skipif(os.getuid() != 0, reason="changes the user")
 CTL = os.path.join(build_dir(), "client", "dcachectl", "dcachectl")
@@ -13,8 +14,7 @@ CTL = os.path.join(build_dir(), "client", "dcachectl", "dcachectl")
 def ping_as(uid, path, command=("ping",), **env):
     """(exit status, what it said) of dcachectl run by that user."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith("DCACHED_")}
-    run = subprocess.run(["setpriv", "--reuid", str(uid), "--regid", str(uid), "--clear-groups", CTL, "-s", path,
-                          *command], capture_output=True, text=True, timeout=30, env={**kept, **env}, check=False)
+    run = subprocess.run([*as_user(uid), CTL, "-s", path, *command], capture_output=True, text=True, timeout=30, env={**kept, **env}, check=False)
     return run.returncode, run.stdout + run.stderr
 
 

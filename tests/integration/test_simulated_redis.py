@@ -10,6 +10,7 @@ What is made equal before the comparison, and why:
   compared, sorted;
 - DBSIZE counts what has expired and is not yet removed, which Redis does at its leisure: compared without expiry;
 - HGETALL: hashes stay small (values up to 64 bytes); the order of larger ones comes from the hash seed;
+- the model has the texts of Redis 7.0; another version words many errors otherwise and is not compared by sequences;
 - INFO: only the fields that stand for the state are compared; run ids and the machine's figures have to differ.
 
 SIMULATED_REDIS_SEQUENCES (default 50) says how many sequences, SIMULATED_REDIS_SEED with which seed they begin.
@@ -284,8 +285,18 @@ def reset(pair):
     assert same(*pair.answers(0))
 
 
+def versions(pair):
+    """MAJOR.MINOR of both."""
+    pair.open(0)
+    pair.send(0, encode("INFO", "server"))
+    return [re.search(rb"redis_version:(\d+\.\d+)", answer)[1].decode() for answer in pair.answers(0)]
+
+
 @pytest.mark.parametrize("part", range(5))
 def test_model_and_redis_answer_the_same_commands_with_the_same_bytes(pair, part):
+    real, model = versions(pair)
+    if real != model:
+        pytest.skip(f"the model has the texts of Redis {model}, and this is {real}")
     compared = 0
     for seed in range(FIRST_SEED + part, FIRST_SEED + SEQUENCES, 5):
         sequence = Sequence(seed)
@@ -333,7 +344,7 @@ def test_a_whole_scan_finds_the_same_keys(pair):
         assert found[0] == found[1], pattern
 
 
-STATE_FIELDS = {b"redis_version", b"redis_mode", b"arch_bits", b"hz", b"role", b"connected_slaves", b"loading",
+STATE_FIELDS = {b"redis_mode", b"arch_bits", b"hz", b"role", b"connected_slaves", b"loading",
                 b"blocked_clients", b"connected_clients", b"maxclients", b"aof_enabled", b"master_host",
                 b"master_port", b"master_link_status", b"slave_read_only", b"second_repl_offset",
                 b"repl_backlog_active",
