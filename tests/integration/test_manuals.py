@@ -41,7 +41,9 @@ def rendered(scd):
     assert roff.returncode == 0, roff.stderr
     done = subprocess.run(["groff", "-t", "-man", "-Tutf8", "-ww", "-P-c"], input=roff.stdout, capture_output=True,
                           text=True)
-    return re.sub(".\b", "", done.stdout), done.stderr
+    # A word in a column of a table that is longer than the column: groff 1.23 says so.
+    warnings = [line for line in done.stderr.splitlines(True) if not line.endswith(": cannot adjust line\n")]
+    return re.sub(".\b", "", done.stdout), "".join(warnings)
 
 
 needs_renderer = pytest.mark.skipif(not (shutil.which("scdoc") and shutil.which("groff")),
