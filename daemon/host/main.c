@@ -148,13 +148,24 @@ static int act(const struct command *command, struct config *config, const struc
     return flush_stdout(EX_OK);
 }
 
-/* Errors before there is a log: the journal is told that they are some, a terminal is not. */
-static const char *error_prefix(void)
+/* Errors before there is a configuration: the journal is told that they are some, a terminal is not, and who gave
+ * json in the environment reads nothing else. */
+static void say_errors(const struct config_report *report)
 {
+    const char *format = getenv("DCACHED_LOG_FORMAT");
     struct log log;
 
     log_init(&log, STDERR_FILENO, LOG_LEVEL_ERROR, getenv("JOURNAL_STREAM"));
-    return log.journal ? "<3>" : "";
+    if (format && strcmp(format, "json") == 0)
+        log_set_format(&log, LOG_FORMAT_JSON, LOG_JOURNAL_SOCKET);
+    for (size_t i = 0; i < report->error_count; i++) {
+        if (log.format == LOG_FORMAT_JSON) /* as if a second apart: none is held back */
+            log_event(&log, i * UINT64_C(1000000000), LOG_LEVEL_ERROR, "configuration",
+                      LOG_TEXT("text", report->errors[i]));
+        else
+            fprintf(stderr, "%s%s\n", log.journal ? "<3>" : "", report->errors[i]);
+    }
+    log_deinit(&log);
 }
 
 int main(int argc, char **argv)
@@ -178,8 +189,7 @@ int main(int argc, char **argv)
         status = act(&command, &config, &source, &report);
         config_deinit(&config);
     } else if (r == CONFIG_INVALID) {
-        for (size_t i = 0; i < report.error_count; i++)
-            fprintf(stderr, "%s%s\n", error_prefix(), report.errors[i]);
+        say_errors(&report);
         status = EX_CONFIG;
     } else {
         fprintf(stderr, "dcached: %s\n", strerror(-r));

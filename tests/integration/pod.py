@@ -1,7 +1,7 @@
 """
-The pod of deploy/sidecar.yaml without a cluster: a daemon, and programs beside it, each in a container of its own made
-by namespaces (pod_root.sh). What the manifest says of the daemon is read from it; what depends on the machine (the
-address of Redis, ports, where volumes are mounted) is replaced.
+The pod of deploy/sidecar.yaml without a cluster: a daemon and programs beside it, each in a container of its own,
+made by namespaces (pod_root.sh). What the manifest says of the daemon is read from it; what depends on the machine
+(the address of Redis, ports, where volumes are mounted) is replaced.
 """
 import os
 import signal

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Runs a command as a container of a pod would: process 1 of its own, with a root of its own that is read-only and has
-# no /run, /tmp, /var or /etc/passwd, a user without a name, no capability, no way to gain any, and a filter of system
-# calls. Called in mount and process namespaces of its own:
+# Runs a command as a container of a pod would: process 1 of its own, with a root of its own that is read-only and
+# has no /run, /tmp, /var or /etc/passwd, a user without a name, no capability, no way to gain any, and a filter of
+# system calls. Called in mount and process namespaces of its own:
 #
 #     pod_root.sh ROOT BUILD SOCKETS SECRET UID GID GROUPS COMMAND...
 #

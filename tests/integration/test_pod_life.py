@@ -1,4 +1,4 @@
-"""What becomes of a sidecar: its probes, the end of the pod, a daemon that is started again, memory that runs out."""
+"""What becomes of a sidecar: its probes, the end of the pod, a daemon started again, memory that runs out."""
 import os
 import signal
 import socket
@@ -131,7 +131,7 @@ def buffers_of(pod):
 
 
 def fill(pod):
-    """The cache with values, the buffers with answers that nobody takes. What works is tried while both are full."""
+    """The cache with values, the buffers with answers that nobody takes. While both are full the daemon works."""
     with dcache.Client(pod.socket, timeout_ms=10000) as client:
         value = b"v" * 60_000
         for i in range(1500):
