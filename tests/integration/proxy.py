@@ -89,6 +89,11 @@ class Proxy:
             with self._changing():
                 self._one_byte -= set(_ways(which, direction))
 
+    @property
+    def thread_id(self):
+        """The kernel's number of the thread that moves the bytes."""
+        return self._thread.native_id
+
     def cut(self, which=ALL, reset=False):
         """Closes connections now; gives back how many. reset: with RST where the socket is TCP."""
         with self._changing():
@@ -176,6 +181,9 @@ class Proxy:
             self._delays.clear()
             self._one_byte.clear()
             self.forget_frames()
+            for connection in self._connections:
+                for pipe in connection.pipes:
+                    pipe.hurry()
             if not self._listener:
                 self._open_listener()
 

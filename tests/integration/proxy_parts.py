@@ -59,6 +59,10 @@ class Pipe:
         self.queue.append((due, data))
         self.queued += len(data)
 
+    def hurry(self):
+        """What is held back by a delay is due now."""
+        self.queue = collections.deque((0, data) for _, data in self.queue)
+
 
 class Connection:
     def __init__(self, client, redis):

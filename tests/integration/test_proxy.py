@@ -163,6 +163,21 @@ def test_a_delay_holds_back_and_keeps_the_order(proxy):
     assert proxy.fired["delay"] >= 1
 
 
+def test_what_a_delay_holds_back_arrives_when_healed(proxy):
+    one = client(proxy, timeout=30).client()
+    one.ping()
+    proxy.delay(20000, direction=TO_CLIENT)
+    one.connection._sock.sendall(b"".join(resp.encode("ECHO", n) for n in range(3)))
+    deadline = time.monotonic() + 5
+    while not proxy.fired["delay"] and time.monotonic() < deadline:
+        time.sleep(0.005)
+    assert proxy.fired["delay"] >= 1
+    begin = time.monotonic()
+    proxy.heal()
+    assert [one.connection.read_response() for _ in range(3)] == [b"0", b"1", b"2"]
+    assert time.monotonic() - begin < 10
+
+
 def test_a_cut_ends_the_chosen_connections(proxy):
     data, pubsub = client(proxy).client(), subscriber(proxy)
     data.ping()
