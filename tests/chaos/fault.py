@@ -7,6 +7,8 @@ is over earlier (`world.pause` is cut short then) or something is thrown. Each l
 calls `once` again and again; its random numbers come from the seed, the phase, the fault and the lane alone.
 """
 
+import time
+
 
 class Fault:
     number = ""                # "F1" of the list of faults
@@ -32,15 +34,29 @@ class Fault:
         self.world.pause(self.rng.uniform(low, high))
 
 
-class LinkFault(Fault):
-    """Of the link between one pod and Redis. `kind` is the counter of the proxy that shows its effect."""
+class OneLink(Fault):
+    """Of the link between one pod and Redis."""
 
     lane_per_pod = True
-    kind = "stall"
 
     @property
     def link(self):
         return self.world.links[self.lane]
+
+    def until_more(self, counter, before, seconds=1):
+        """Until a counter of the proxy has risen; False if it does not in that time."""
+        deadline = time.monotonic() + seconds
+        while self.link.look().get(counter, 0) <= before:
+            if time.monotonic() > deadline or self.world.over.is_set():
+                return False
+            self.world.pause(0.01)
+        return True
+
+
+class LinkFault(OneLink):
+    """`kind` is the counter of the proxy that shows its effect."""
+
+    kind = "stall"
 
     def once(self):
         with self.world.link_lock(self.lane, self.kind):

@@ -127,21 +127,30 @@ static bool is_excused(struct judge *j, const struct late *l)
     return false;
 }
 
-static void decide(struct judge *j, const struct late *l)
+/* With how much of it was held back, and how much would have excused it. */
+static void late_violate(struct judge *j, const struct late *l)
 {
     const struct history_record *r = &l->record;
-    char text[256];
+    uint64_t from = l->excuses[0].from, held = stalls_of_pod(&j->stalls, r->pod_flags & 15, from, r->time);
+    char what[160], text[256];
 
-    if (is_excused(j, l)) {
-        j->report->excused[l->promise]++;
-        return;
-    }
+    snprintf(what, sizeof(what), "%s (%.3f ms after healing; %.3f ms of the last %.3f held back, excess %.3f)",
+             l->what, (double)(r->time - j->healed_at) / 1e6, (double)held / 1e6, (double)(r->time - from) / 1e6,
+             (double)l->excuses[0].excess / 1e6);
     if (r->kind) {
-        judge_violate(j, l->promise, r, NULL, NULL, l->what);
+        judge_violate(j, l->promise, r, NULL, NULL, what);
         return;
     }
-    snprintf(text, sizeof(text), "%s pod %u, by t=%.6f\n", l->what, r->pod_flags & 15, (double)r->time / 1e6);
+    snprintf(text, sizeof(text), "%s pod %u, by t=%.6f\n", what, r->pod_flags & 15, (double)r->time / 1e6);
     report_violate(j->report, l->promise, text);
+}
+
+static void decide(struct judge *j, const struct late *l)
+{
+    if (is_excused(j, l))
+        j->report->excused[l->promise]++;
+    else
+        late_violate(j, l);
 }
 
 void late_add(struct judge *j, const struct late *l)

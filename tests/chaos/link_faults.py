@@ -1,5 +1,5 @@
 """F1 to F6, F15, F18, F27: what happens on the way between a pod and Redis."""
-from fault import Fault, LinkFault
+from fault import Fault, LinkFault, OneLink
 from proxy import ALL, BOTH, DATA, SUBSCRIPTION, TO_CLIENT, TO_REDIS
 
 # Mostly shorter than D, so that hits go on; one in five outlives the lease.
@@ -149,22 +149,21 @@ class ScriptedErrors(LinkFault):
         self.link.forget_frames()
 
 
-class OtherNode(Fault):
+class OtherNode(OneLink):
     """One connection is led to the replica, then both are led back."""
     number, title, endangers = "F15", "the two connections on different nodes, one a replica", "GAP0"
     gap = (0.1, 0.4)
-    lane_per_pod = True
     topologies = ("pair", "guarded")
 
     def once(self):
-        link, world = self.world.links[self.lane], self.world
+        link, world = self.link, self.world
         with world.redis_lock:
             before = link.look().get("accepted", 0)
             try:
                 link.lead_to(world.replica.socket)
                 link.cut(self.rng.choice([DATA, SUBSCRIPTION, SUBSCRIPTION]))
-                self.pause(0.1, 0.4)
-                arrived = link.look().get("accepted", 0) > before
+                arrived = self.until_more("accepted", before)
+                self.pause(0.05, 0.2)
             finally:
                 link.lead_to(world.redis.socket)
                 link.cut(ALL)

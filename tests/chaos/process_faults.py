@@ -61,7 +61,7 @@ class ClientStopped(Fault):
             os.kill(load.process.pid, signal.SIGSTOP)
             try:
                 seen = stopped(load.process.pid)
-                self.pause(0.05, 1.5 * self.world.bound_s)
+                self.pause(0.05, (0.5 if self.rng.random() < 0.8 else 1.5) * self.world.bound_s)
             finally:
                 os.kill(load.process.pid, signal.SIGCONT)
             return seen

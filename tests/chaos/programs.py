@@ -5,8 +5,12 @@ import queue
 import signal
 import subprocess
 import threading
+import time
+
+import redis as redis_py
 
 from daemon import PATIENCE, build_dir
+from private_redis import free_port
 
 # Whoever makes or judges load waits for daemons, Redis and the links between them.
 NICE = ["nice", "-n", "10"]
@@ -14,6 +18,41 @@ NICE = ["nice", "-n", "10"]
 
 def program(name):
     return os.path.join(build_dir(), "tests", "chaos", name)
+
+
+def start_redis(redis, patience_s=60 * PATIENCE):
+    """
+    Until it answers. On a busy machine that takes long, which is nobody's fault; and a loopback port that was free
+    may be taken by now.
+    """
+    for _ in range(3):
+        redis.start(wait=False)
+        ended = _await_redis(redis, patience_s)
+        if ended is None:
+            return redis
+        redis.process = None
+        if "Address already in use" not in redis.log():
+            break
+        redis.port = redis.port and free_port()
+    raise RuntimeError(f"redis-server {ended}: {redis.log()[-400:]}")
+
+
+def _await_redis(redis, patience_s):
+    """None, or how it ended."""
+    deadline = time.monotonic() + patience_s
+    with redis.client(socket_timeout=5) as client:
+        while time.monotonic() < deadline:
+            if redis.process.poll() is not None:
+                return f"ended with {redis.process.poll()}"
+            try:
+                client.ping()
+                return None
+            except (redis_py.AuthenticationError, redis_py.NoPermissionError):
+                return None
+            except (redis_py.RedisError, OSError):
+                time.sleep(0.005)
+    redis.kill()
+    return f"did not answer within {patience_s} s"
 
 
 class Load:

@@ -4,6 +4,7 @@ The fault proxy in a process of its own, so that moving bytes takes no time from
     link = ProxyProcess(upstream, listen)
     link.stall("all")                # every method of Proxy that takes and gives plain values
     link.fired["stall"]              # what the faults had done when the last call returned
+    link.thread                      # id of the thread that moves the bytes
 """
 import collections
 import gc
@@ -28,9 +29,9 @@ class ProxyProcess:
         self.fired = collections.Counter()
         self._lock = threading.Lock()
         self.process = subprocess.Popen([*PREFERRED, sys.executable, os.path.abspath(__file__)],
-                                        stdin=subprocess.PIPE,
-                                         stdout=subprocess.PIPE)
+                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         self._call("Proxy", upstream, listen)
+        self.thread = self._call("thread")
 
     def _call(self, name, *args, **kwargs):
         with self._lock:
@@ -90,6 +91,9 @@ class Served:
     def lead_next_to(self, upstream):
         """One new connection goes there; None: no more."""
         self.proxy.next_upstream = upstream
+
+    def thread(self):
+        return self.proxy.thread_id
 
     def drop_next_message(self):
         self.proxy.drop_next_message()

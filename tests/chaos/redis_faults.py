@@ -5,6 +5,7 @@ import time
 import redis as redis_py
 
 from fault import Fault
+from programs import start_redis
 from proxy import SUBSCRIPTION, TO_CLIENT
 from topology import aof_is_truth
 
@@ -132,7 +133,7 @@ class RedisKilled(Fault):
             before = world.run_id()
             world.redis.kill()
             self.pause(0, 0.3)
-            world.redis.start()
+            start_redis(world.redis)
             return world.run_id() != before
 
 
@@ -148,7 +149,7 @@ class RedisEmpty(Fault):
             before = world.run_id()
             world.redis.kill()
             world.forget_files()
-            world.redis.start()
+            start_redis(world.redis)
             return world.run_id() != before and self.redis.exists(META) in (0, 1)
 
 

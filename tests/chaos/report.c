@@ -260,6 +260,21 @@ static void json_histogram(FILE *to, const char *name, const struct histogram *h
             (double)histogram_quantile(h, .99) / 1e6, (double)histogram_quantile(h, .9999) / 1e6);
 }
 
+/* Upper edges in ns and counts, so that several reports can be added up. */
+static void json_buckets(FILE *to, const char *name, const struct histogram *h)
+{
+    const char *comma = "";
+
+    fprintf(to, "  \"%s\": [", name);
+    for (unsigned i = 0; i < 1024; i++) {
+        if (!h->buckets[i])
+            continue;
+        fprintf(to, "%s[%" PRIu64 ", %" PRIu64 "]", comma, bucket_ns(i), h->buckets[i]);
+        comma = ", ";
+    }
+    fprintf(to, "],\n");
+}
+
 static void json_operations(FILE *to, const struct report *r)
 {
     const char *comma = "";
@@ -317,6 +332,7 @@ void report_print_json(const struct report *r, FILE *to)
             r->acknowledged, r->epochs, r->errors_without_fault, r->streams_cut, r->stats_lives, r->stats_reads,
             r->stats_hits);
     json_histogram(to, "age", &r->age);
+    json_buckets(to, "age_buckets", &r->age);
     json_histogram(to, "stale_age", &r->stale_age);
     json_histogram(to, "staleness", &r->staleness);
     json_histogram(to, "first_hit", &r->first_hit);

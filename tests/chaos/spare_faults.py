@@ -2,6 +2,7 @@
 F20, F21, F24, F25, F26: faults whose effects are counted exactly, so they have a pod to themselves: its own Redis,
 link and daemon, untouched by the faults that run beside them.
 """
+import contextlib
 import os
 import resource
 import shutil
@@ -16,6 +17,7 @@ import msgpack
 from daemon import PATIENCE, Client, Daemon, RpcError, build_dir
 from fault import Fault
 from private_redis import PrivateRedis
+from programs import start_redis
 from proxy import DATA, TO_CLIENT
 from proxy_process import ProxyProcess
 from waited import PREFERRED, Held
@@ -28,26 +30,41 @@ PROMPT, PATIENT = 1.0 * PATIENCE, 20.0 * PATIENCE
 class Spare:
     """A pod to itself. What fails here is a violation, since nothing else is wrong."""
 
-    def __init__(self):
+    def __init__(self, violation):
+        self._stack = contextlib.ExitStack()
+        try:
+            self._start(violation)
+        except BaseException:
+            self._stack.close()
+            raise
+
+    def _start(self, violation):
         self.dir = tempfile.mkdtemp(prefix="dc-")
-        self.redis = PrivateRedis(server=[*PREFERRED, "redis-server"]).start()
+        self._stack.callback(shutil.rmtree, self.dir, ignore_errors=True)
+        self.redis = PrivateRedis(server=[*PREFERRED, "redis-server"])
+        self._stack.callback(self.redis.remove)
+        start_redis(self.redis)
         self.link = ProxyProcess(self.redis.socket, os.path.join(self.dir, "link"))
+        self._stack.callback(self.link.close)
         self.daemon = Daemon(redis=self.link.address, pod="spare", dir=self.dir, prefix=PREFERRED, config={
             "limits": {"connections": 1200}, "log": {"level": "warning"}, "cache": {"max_memory": "32M"}})
-        self.daemon.start()
+        self._stack.callback(self.daemon.kill)
+        try:
+            self.daemon.start(timeout=60 * PATIENCE)
+        except AssertionError as e:
+            violation("RESTART", f"a spare daemon does not start beside a Redis that answers: {e}")
+            raise
 
     def close(self):
         status = self.daemon.stop()
-        self.link.close()
-        self.redis.remove()
-        shutil.rmtree(self.dir, ignore_errors=True)
+        self._stack.close()
         return status
 
 
 class SpareFault(Fault):
     def __init__(self, world, rng, lane=0):
         super().__init__(world, rng, lane)
-        self.spare = Spare()
+        self.spare = Spare(world.violation)
 
     def undo(self):
         status = self.spare.close()
@@ -135,7 +152,7 @@ class FailingAllocations(Fault):
     def __init__(self, world, rng, lane=0):
         super().__init__(world, rng, lane)
         self.dir = tempfile.mkdtemp(prefix="dc-")
-        self.store = PrivateRedis().start()
+        self.store = start_redis(PrivateRedis())
         self.count, _ = self._live(0, False)
 
     def undo(self):

@@ -9,7 +9,7 @@ import contextlib
 import time
 
 from daemon import ACCEPTED, FRESH, RpcError
-from fault import Fault
+from fault import Fault, OneLink
 from proxy import ALL, DATA, SUBSCRIPTION
 
 
@@ -101,25 +101,25 @@ class OldPrimaryAlive(Fault):
         return (refused if self.world.topology.guarded else served) > 0
 
 
-class TwoMasters(Fault):
+class TwoMasters(OneLink):
     """The next connection that is made ends at a second primary. Nothing may be proven by two servers."""
     number, title, endangers = "F15", "the two connections on two primaries", "GAP0"
     gap = (0.2, 0.6)
-    lane_per_pod = True
     topologies = ("pair", "guarded")
 
     def once(self):
-        link, world = self.world.links[self.lane], self.world
+        link, world = self.link, self.world
         with world.redis_lock, promoted(world):
             before = link.look().get("led", 0)
             try:
                 link.lead_next_to(world.replica.socket)
                 link.cut(self.rng.choice([DATA, SUBSCRIPTION]))
-                self.pause(0.05, 0.3)
+                led = self.until_more("led", before)
+                self.pause(0.05, 0.2)
             finally:
                 link.lead_next_to(None)
                 link.cut(ALL)
-            return link.look().get("led", 0) > before
+            return led
 
 
 FAULTS = [OldPrimaryAlive, TwoMasters]

@@ -11,7 +11,7 @@ import redis as redis_py
 
 from daemon import PATIENCE, Daemon
 from private_redis import PrivateRedis
-from programs import Check, Load, program
+from programs import Check, Load, program, start_redis
 from proxy_process import ProxyProcess
 from topology import COMMON, aof_is_truth
 from waited import PREFERRED, Held, Monitor
@@ -24,6 +24,10 @@ LONGEST_LOSS_NS = 20 * 10 ** 9
 
 def boottime_ns():
     return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+
+
+def _pid(process):
+    return process and process.pid
 
 
 class Pod:
@@ -92,6 +96,7 @@ class World:
     def __init__(self, era, load_options, tally):
         self.topology, self.bound_s, self.era = era.topology, era.bound_ms / 1000, era
         self.violation, self.figure, self.count = tally.violation, tally.figure, tally.counted
+        self.refuse = tally.refuse
         self.over = threading.Event()
         self.redis_lock = threading.RLock()
         self.phase_number = 0
@@ -114,18 +119,18 @@ class World:
 
     def _start(self, load_options):
         self.redis = self._redis()
-        self.redis.start()
+        start_redis(self.redis)
         self.replica = None
         if self.topology.replica:
             self.replica = self._redis(replicaof=f"127.0.0.1 {self.redis.port}")
-            self.replica.start()
+            start_redis(self.replica)
         self.links = []
         for number in range(self.era.pods):
             self.links.append(ProxyProcess(self.redis.socket, os.path.join(self.dir, f"link-{number}")))
             self._stack.callback(self.links[-1].close)
         self.pods = [self._pod(number) for number in range(self.era.pods)]
         for pod in self.pods:
-            pod.daemon.start(timeout=10 * PATIENCE)
+            pod.daemon.start(timeout=60 * PATIENCE)
         self._start_load(load_options)
 
     def _redis(self, **options):
@@ -172,13 +177,13 @@ class World:
         self._stack.callback(self.check.process.kill)
 
     def _watched(self):
-        """What the monitor is to look at: slots, whom they work for, and processes."""
+        """What the monitor is to look at: slots, whom they work for, and the threads that work."""
         found = {}
         for number, (pod, link) in enumerate(zip(self.pods, self.links)):
-            found[2 * number] = (number, pod.daemon.process)
-            found[2 * number + 1] = (number, link.process)
-        found[2 * len(self.pods)] = ("redis", self.redis.process)
-        return {slot: (pod, process.pid) for slot, (pod, process) in found.items() if process}
+            found[2 * number] = (number, _pid(pod.daemon.process))
+            found[2 * number + 1] = (number, link.thread)
+        found[2 * len(self.pods)] = ("redis", _pid(self.redis.process))
+        return {slot: (pod, pid) for slot, (pod, pid) in found.items() if pid}
 
     def held(self, pod):
         """Begins to measure for how long the machine holds back what this pod needs."""
@@ -301,7 +306,7 @@ class World:
                 if client.execute_command("WAIT", 1, 50) >= 1:
                     return
         if self.topology.guarded:
-            self.violation("runner", "the replica does not come back")
+            self.refuse("the replica does not come back")
 
     def late(self):
         """Pods that are not ready, and what they say."""
@@ -338,7 +343,7 @@ class World:
             status = load.stop()
             self.totals.append(load.totals)
             if status not in (0, 1):
-                self.violation("runner", f"chaos-load ended with {status}")
+                self.refuse(f"chaos-load ended with {status}")
         self.monitor.end()
         result = self.check.end(180 * PATIENCE)
         for pod in self.pods:
