@@ -33,8 +33,10 @@ static void keep(char **where, const char *text)
 static void read_config(uv_work_t *work)
 {
     struct reload *reload = &((struct daemon *)work->data)->reload;
+    struct config_source source = *reload->source;
 
-    reload->result = config_load(&reload->loaded, reload->source, &reload->report);
+    source.reload = true;
+    reload->result = config_load(&reload->loaded, &source, &reload->report);
 }
 
 static void say_failed(struct daemon *d, const struct config_report *report, const char *cause)

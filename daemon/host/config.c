@@ -132,6 +132,14 @@ static bool check_file(const struct stat *st, const char *path, size_t max, unsi
     return false;
 }
 
+/* Content alone: a new file that is renamed to its name changes nothing of the one that is read. */
+static bool is_unchanged(int fd, const struct stat *before)
+{
+    struct stat now;
+    return fstat(fd, &now) == 0 && now.st_size == before->st_size &&
+           now.st_mtim.tv_sec == before->st_mtim.tv_sec && now.st_mtim.tv_nsec == before->st_mtim.tv_nsec;
+}
+
 static char *read_all(int fd, size_t max, size_t *ret_len)
 {
     char *text = malloc(max + 1);
@@ -177,6 +185,12 @@ char *config_file_read(const char *path, size_t max, unsigned mode_refused, size
         if (!text)
             snprintf(why, CONFIG_WHY_MAX, "%s cannot be read: %s", path, strerror(errno));
     }
+    if (text && !is_unchanged(fd, &st)) {
+        snprintf(why, CONFIG_WHY_MAX, "%s changed while it was read; a new file, renamed to this name", path);
+        explicit_bzero(text, *ret_len);
+        free(text);
+        text = NULL;
+    }
     close(fd);
     return text;
 }
@@ -204,10 +218,27 @@ static int set_defaults(struct draft *draft)
     return 0;
 }
 
+/* A writer that is not done has left a part of the file: often of a line, or nothing. */
+static void check_end(struct draft *draft, const char *text, size_t len, bool reload)
+{
+    const char *what = "ends within a line: it may be half written; a newline at its end";
+    if (len > 0 && text[len - 1] == '\n')
+        return;
+    if (len == 0)
+        what = "is empty: it may be half written; at least a comment";
+    if (reload)
+        draft_error_at(draft, 0, "%s", what);
+    else if (len > 0)
+        draft_warning(draft, "%s: ends within a line, and a reload refuses that; a newline at its end",
+                      draft->path);
+}
+
 static int load_file(struct draft *draft, const struct config_source *source)
 {
-    if (source->text)
+    if (source->text) {
+        check_end(draft, source->text, source->text_len, source->reload);
         return config_file_parse(draft, source->text, source->text_len);
+    }
     char why[CONFIG_WHY_MAX];
     size_t len;
     bool missing;
@@ -221,6 +252,7 @@ static int load_file(struct draft *draft, const struct config_source *source)
         add_line(draft->report, &draft->report->errors, &draft->report->error_count, line);
         return 0;
     }
+    check_end(draft, text, len, source->reload);
     int r = config_file_parse(draft, text, len);
     free(text);
     return r;

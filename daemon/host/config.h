@@ -27,7 +27,8 @@ enum config_role { ROLE_WRITER, ROLE_READER };
 enum config_propagate { PROPAGATE_VALUE, PROPAGATE_INVALIDATE };
 enum config_on_partition { ON_PARTITION_REFUSE, ON_PARTITION_STALE };
 
-#define CONFIG_KEY_MAX 64 /* room for the table; checked when it is compiled */
+#define CONFIG_VALUE_MAX 4096 /* bytes of a value, its NUL included */
+#define CONFIG_KEY_MAX   64   /* room for the table; checked when it is compiled */
 
 /* Where a key got its value from. */
 enum config_from { CONFIG_FROM_DEFAULT, CONFIG_FROM_FILE, CONFIG_FROM_ENV };
@@ -133,6 +134,7 @@ struct config_source {
     const char *text; /* not NULL: the content, instead of reading the file */
     size_t text_len;
     char *const *env; /* like environ; NULL: none */
+    bool reload;      /* a file without an end is an error: somebody may be writing it. Otherwise a warning */
 };
 
 enum {
@@ -148,6 +150,11 @@ int config_load(struct config *ret, const struct config_source *source, struct c
 
 /* Overwrites the password before freeing. A zeroed config is fine. */
 void config_deinit(struct config *config);
+
+#define CONFIG_WHERE_MAX (CONFIG_VALUE_MAX + 16)
+
+/* Where the key at `index` has its value from: "PATH:LINE" or "DCACHED_SECTION_KEY"; "" for a default. */
+void config_where(const struct config *config, size_t index, const char *path, char where[CONFIG_WHERE_MAX]);
 
 /*
  * The effective configuration as an ini file that config_load accepts. Above each key a comment says where it has
@@ -204,8 +211,6 @@ size_t config_key_count(void);
 /* The index of a key, or -1. */
 int config_key_find(const char *section, const char *name);
 bool config_section_known(const char *section);
-
-#define CONFIG_VALUE_MAX 4096 /* bytes of a value, its NUL included */
 
 /* "DCACHED_SECTION_KEY" */
 void config_env_name(const struct config_key *key, char *name, size_t size);

@@ -7,16 +7,21 @@
 
 #define ADMIT_MAX 200 /* bytes of a value in a report; picked */
 
+void config_where(const struct config *config, size_t index, const char *path, char where[CONFIG_WHERE_MAX])
+{
+    where[0] = '\0';
+    if (config->origins[index].kind == CONFIG_FROM_FILE)
+        snprintf(where, CONFIG_WHERE_MAX, "%.*s:%d", CONFIG_VALUE_MAX, path, config->origins[index].line);
+    else if (config->origins[index].kind == CONFIG_FROM_ENV)
+        config_env_name(config_key_at(index), where, CONFIG_WHERE_MAX);
+}
+
 static void print_origin(const struct config *config, size_t index, const char *path, FILE *to)
 {
-    char env[64];
-    config_env_name(config_key_at(index), env, sizeof env);
-    if (config->origins[index].kind == CONFIG_FROM_FILE)
-        fprintf(to, "; %s:%d\n", path, config->origins[index].line);
-    else if (config->origins[index].kind == CONFIG_FROM_ENV)
-        fprintf(to, "; environment %s\n", env);
-    else
-        fputs("; default\n", to);
+    char where[CONFIG_WHERE_MAX];
+    config_where(config, index, path, where);
+    fprintf(to, "; %s%s\n", config->origins[index].kind == CONFIG_FROM_ENV ? "environment " : "",
+            *where ? where : "default");
 }
 
 void config_print(const struct config *config, const char *path, FILE *to)

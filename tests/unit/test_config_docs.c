@@ -107,6 +107,17 @@ static void the_shipped_file_with_every_key_enabled_is_the_defaults(void **state
     free(defaults);
 }
 
+static void the_seed_of_the_fuzzer_lists_every_key_at_its_default_and_is_good(void **state)
+{
+    (void)state;
+    read_text(FUZZ_SEED);
+    char *defaults = effective(""), *seed = effective(text);
+    assert_string_equal(seed, defaults);
+    free(seed);
+    free(defaults);
+    assert_lists_the_table("", "");
+}
+
 static void the_manual_page_lists_every_key_at_its_default(void **state)
 {
     (void)state;
@@ -141,6 +152,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_shipped_file_lists_every_key_at_its_default),
         cmocka_unit_test(the_shipped_file_with_every_key_enabled_is_the_defaults),
+        cmocka_unit_test(the_seed_of_the_fuzzer_lists_every_key_at_its_default_and_is_good),
         cmocka_unit_test(the_manual_page_lists_every_key_at_its_default),
         cmocka_unit_test(the_manual_page_marks_the_keys_that_change_on_sighup),
     };
