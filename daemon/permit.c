@@ -64,7 +64,7 @@ void permit_client(struct daemon *d, uint64_t client)
     int fd = connection_get_peer(d->conns, client, &peer);
 
     if (fd >= 0)
-        connection_set_rights(d->conns, client, rights_of(d->config, fd, &peer));
+        connection_get_note(d->conns, client)->rights = rights_of(d->config, fd, &peer);
 }
 
 static void permit_again(void *ctx, uint64_t client)
@@ -72,7 +72,7 @@ static void permit_again(void *ctx, uint64_t client)
     struct daemon *d = ctx;
 
     permit_client(d, client);
-    if (!(connection_get_rights(d->conns, client) >> CLASS_read & 1))
+    if (!(connection_get_note(d->conns, client)->rights >> CLASS_read & 1))
         ops_client_unwatch(d->ops, client);
 }
 
@@ -87,12 +87,15 @@ const char *permit_refuse(void *ctx, uint64_t client, enum proto_method method)
     struct daemon *d = ctx;
     enum proto_class class = proto_method_class(method);
     const char *admin_socket = d->config->listen.admin_socket;
-    struct peer peer;
+    struct connection_note *note = connection_get_note(d->conns, client);
+    struct peer peer = {0};
 
-    if (connection_get_rights(d->conns, client) >> class & 1)
-        return NULL;
-    if (connection_get_peer(d->conns, client, &peer) < 0)
+    if (!note)
         return "the client is gone";
+    note->method = method;
+    if (note->rights >> class & 1)
+        return NULL;
+    connection_get_peer(d->conns, client, &peer);
     if (class == CLASS_admin && admin_socket[0] && peer.door != DOOR_ADMIN)
         snprintf(text, sizeof(text), "%s is for administration: call it on %s", proto_method_name(method),
                  admin_socket);

@@ -236,6 +236,7 @@ static void on_opened(void *ctx, uint64_t client, const struct peer *peer)
 {
     struct daemon *d = ctx;
 
+    connection_get_note(d->conns, client)->opened_at = daemon_clock();
     permit_client(d, client);
     if (log_wants(d->log, LOG_LEVEL_DEBUG))
         log_event(d->log, daemon_clock(), LOG_LEVEL_DEBUG, "client connected", LOG_UINT("client", client),
@@ -259,8 +260,11 @@ static enum frame_result on_frame(void *ctx, uint64_t client, struct slice frame
         [OPS_MALFORMED] = FRAME_MALFORMED,
     };
     struct daemon *d = ctx;
+    struct connection_note *note = connection_get_note(d->conns, client);
 
-    return results[ops_request(d->ops, client, frame, daemon_clock())];
+    note->asked_at = daemon_clock();
+    note->method = METHOD_COUNT; /* until ops has found it */
+    return results[ops_request(d->ops, client, frame, note->asked_at)];
 }
 
 static void on_bad_frame(void *ctx, uint64_t client, struct slice begin, enum scan_result what)
@@ -341,35 +345,6 @@ static void spend(void *ctx, uint64_t client, unsigned gets)
     connection_spend(((struct daemon *)ctx)->conns, client, gets);
 }
 
-static void describe(void *ctx, struct ops_surroundings *ret)
-{
-    struct daemon *d = ctx;
-    struct redis_status redis;
-
-    redis_get_status(d->redis, &redis);
-    *ret = (struct ops_surroundings){
-        .redis_addr = redis.addr,
-        .redis_data = redis.data_state,
-        .redis_subscription = redis.subscription_state,
-        .redis_version = redis.server_version,
-        .redis_role = redis.role,
-        .redis_durability = redis.durability,
-        .redis_persistence_trouble = redis.persistence_trouble,
-        .redis_eviction = redis.eviction,
-        .redis_max_bytes = redis.max_bytes,
-        .redis_used_bytes = redis.used_bytes,
-        .redis_replicas = redis.replicas,
-        .min_replicas = d->config->staleness.min_replicas,
-        .memory_bytes = d->config->cache.max_memory,
-        .config_error = d->reload.error ? d->reload.error : "",
-        .config_restart = d->reload.restart ? d->reload.restart : "",
-        .config_loaded_ms = d->reload.loaded_at_ms,
-        .uptime_ms = (daemon_clock() - d->started_at) / NS_PER_MS,
-        .connections = connections_count(d->conns),
-        .pid = (uint64_t)getpid(),
-    };
-}
-
 #define REDIS_COUNTERS(X) X(connects) X(connect_failures) X(bytes_in) X(bytes_out)
 
 void wiring_net_counters(const struct daemon *d, struct net_counters *ret)
@@ -439,7 +414,10 @@ struct ops_config wiring_ops_config(struct daemon *d)
         .has_room = has_room,
         .queued_bytes = queued_bytes,
         .spend = spend,
-        .describe = describe,
+        .describe = about_describe,
+        .client_at = about_client_at,
+        .setting_at = about_setting_at,
+        .log_level = about_log_level,
         .counter = counter_at,
         .ctx = d,
     };

@@ -197,6 +197,29 @@ const char *proto_decode_versions(struct cursor params, struct slice *ret_prefix
     return error ? error : params_close(&params);
 }
 
+const char *proto_decode_clients(struct cursor params, uint64_t *ret_cursor, uint32_t *ret_limit)
+{
+    uint32_t count;
+    const char *error = params_open(&params, 0, 2, "params: [cursor?, limit?] expected", &count);
+
+    if (!error)
+        error = decode_page(&params, count > 0, count > 1, ret_cursor, ret_limit);
+    return error ? error : params_close(&params);
+}
+
+const char *proto_decode_log_level(struct cursor params, struct slice *ret_level)
+{
+    uint32_t count;
+    const char *error = params_open(&params, 0, 1, "params: [level?] expected", &count);
+
+    *ret_level = slice_of(NULL, 0);
+    if (!error && count > 0)
+        error = params_bytes(&params, ret_level, "level: str expected");
+    if (!error && count > 0 && ret_level->len == 0)
+        error = "level: is empty";
+    return error ? error : params_close(&params);
+}
+
 const char *proto_decode_verify(struct cursor params, uint64_t *ret_cursor, uint32_t *ret_limit,
                                 uint64_t *ret_timeout_ms)
 {

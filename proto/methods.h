@@ -20,7 +20,7 @@
 /* Limits a client meets; `hello` says those in force. Each has one named outcome, in PROTOCOL.md. */
 #define PROTO_MGET_MAX      1024 /* keys in one mget or mset: INVALID */
 #define PROTO_IN_FLIGHT_MAX 1024 /* of one connection, unanswered: no more is read until some are answered */
-#define PROTO_VERSIONS_MAX  1000 /* entries of one page of versions or verify */
+#define PROTO_VERSIONS_MAX  1000 /* entries of one page of versions, verify or clients */
 #define PROTO_TRACE_MAX     1000 /* events of one trace */
 #define PROTO_TRACE_DEFAULT 100
 #define PROTO_WATCHES_MAX   16 /* watches of one connection: BUSY */
@@ -30,8 +30,9 @@
  *   open   says nothing of keys and changes nothing of others: everybody who can connect
  *   read   keys, versions, values, events
  *   write  changes single keys
- *   admin  concerns everybody: empties the partition, or makes the daemon or Redis work at length. On the admin
- *          socket alone, where there is one
+ *   admin  concerns everybody: empties the partition, makes the daemon or Redis work at length, tells of other
+ *          clients and of the machine, or changes how the daemon runs. On the admin socket alone, where there is
+ * one
  */
 enum proto_class { CLASS_open, CLASS_read, CLASS_write, CLASS_admin, CLASS_COUNT };
 
@@ -54,7 +55,10 @@ enum proto_class { CLASS_open, CLASS_read, CLASS_write, CLASS_admin, CLASS_COUNT
     X(verify, admin)     \
     X(trace, read)       \
     X(top, read)         \
-    X(canary, write)
+    X(canary, write)     \
+    X(clients, admin)    \
+    X(log_level, admin)  \
+    X(config, admin)
 
 enum proto_method {
 #define X(name, class) METHOD_##name,
@@ -179,6 +183,9 @@ const char *proto_decode_written(struct cursor *c, struct proto_written *ret_wri
  * trace    [key, last?]                      -> map, below: the last events of the key, oldest first
  * top      []                                -> map: the keys read and rejected most
  * canary   []                                -> written, of a key of the daemon's own
+ * clients  [cursor?, limit?]                 -> {"cursor": uint (0: end), "clients": [client, ...]}
+ * log_level [level?]                         -> {"level": str, "configured": str}
+ * config   []                                -> {"path": str, "password": bool, "keys": [key, ...]}
  * stats    []                                -> map of counters, str -> uint
  * status   []                                -> map, str -> str, uint, bool
  * watch    [prefix?]                         -> uint watch id; then notifications
@@ -210,6 +217,9 @@ const char *proto_decode_verify(struct cursor params, uint64_t *ret_cursor, uint
                                 uint64_t *ret_timeout_ms);
 const char *proto_decode_trace(struct cursor params, struct slice *ret_key, uint32_t *ret_last);
 const char *proto_decode_inspect(struct cursor params, struct slice *ret_key, uint64_t *ret_timeout_ms);
+const char *proto_decode_clients(struct cursor params, uint64_t *ret_cursor, uint32_t *ret_limit);
+/* An empty slice: none is given. */
+const char *proto_decode_log_level(struct cursor params, struct slice *ret_level);
 const char *proto_decode_watch(struct cursor params, struct slice *ret_prefix);
 const char *proto_decode_unwatch(struct cursor params, uint64_t *ret_watch);
 /* For methods without parameters. */

@@ -1,8 +1,34 @@
 /* completion: scripts for shells, made of the table of verbs. */
+#include <string.h>
+
 #include "client/dcachectl/ctl.h"
 
-static const char global_options[] = "-s --socket --json --timeout -h --help";
-static const char global_pattern[] = "-s|--socket|--timeout";
+/* "-s --socket --json ..."; before_verb: with those that hold there alone. */
+static void put_globals(bool before_verb)
+{
+    for (unsigned i = 0; i < (before_verb ? GLOBAL_COUNT : GLOBAL_VERSION); i++) {
+        if (ctl_globals[i].letter)
+            printf("-%c ", ctl_globals[i].letter);
+        printf("--%s ", ctl_globals[i].name);
+    }
+}
+
+/* "-s|--socket|--timeout": those with an argument, or with a path. */
+static void put_global_pattern(bool paths)
+{
+    const char *between = "";
+
+    for (unsigned i = 0; i < GLOBAL_COUNT; i++) {
+        const struct ctl_global *g = &ctl_globals[i];
+
+        if (!g->argument || (paths && strcmp(g->argument, "PATH") != 0))
+            continue;
+        if (g->letter)
+            printf("%s-%c|", between, g->letter);
+        printf("%s--%s", g->letter ? "" : between, g->name);
+        between = "|";
+    }
+}
 
 /* "--min-version" of min_version. */
 static void put_flag(const char *name, const char *before)
@@ -22,7 +48,7 @@ static void put_flags(const struct verb *verb, const char *before)
 /* Flags with an argument: the word behind them is no verb. */
 static void put_pattern(void)
 {
-    fputs(global_pattern, stdout);
+    put_global_pattern(false);
     for (unsigned i = 0; i < FLAG_COUNT; i++)
         if (ctl_flag_table[i].argument)
             put_flag(ctl_flag_table[i].name, "|--");
@@ -54,8 +80,10 @@ static void print_bash(void)
     fputs("        ", stdout);
     put_pattern();
     puts(") skip=1 ;;\n        -*|=) ;;\n        *) verb=$word; break ;;\n        esac\n    done\n"
-         "    COMPREPLY=()\n    case $prev in\n"
-         "    -s|--socket) mapfile -t COMPREPLY < <(compgen -f -- \"$cur\"); return ;;\n"
+         "    COMPREPLY=()\n    case $prev in");
+    fputs("    ", stdout);
+    put_global_pattern(true);
+    puts(") mapfile -t COMPREPLY < <(compgen -f -- \"$cur\"); return ;;\n"
          "    --for) mapfile -t COMPREPLY < <(compgen -W 'ready writes' -- \"$cur\"); return ;;");
     fputs("    ", stdout);
     put_pattern();
@@ -63,11 +91,12 @@ static void print_bash(void)
     fputs("    '') words='", stdout);
     for (size_t i = 0; i < ctl_verb_count; i++)
         printf("%s ", ctl_verbs[i].name);
-    printf("%s -V --version' ;;\n", global_options);
+    put_globals(true);
+    puts("' ;;");
     for (size_t i = 0; i < ctl_verb_count; i++) {
-        printf("    %s) words='%s", ctl_verbs[i].name, global_options);
-        if (ctl_verbs[i].run == verb_completion)
-            fputs(" bash zsh fish", stdout);
+        printf("    %s) words='", ctl_verbs[i].name);
+        put_globals(false);
+        fputs(ctl_verbs[i].words ? ctl_verbs[i].words : "", stdout);
         put_flags(&ctl_verbs[i], " --");
         puts("' ;;");
     }
@@ -90,17 +119,21 @@ static void print_zsh(void)
     fputs("        ", stdout);
     put_pattern();
     puts(") skip=1 ;;\n        -*) ;;\n        *) verb=$word; break ;;\n        esac\n    done\n"
-         "    case ${words[CURRENT-1]} in\n"
-         "    -s|--socket) _files; return ;;\n"
+         "    case ${words[CURRENT-1]} in");
+    fputs("    ", stdout);
+    put_global_pattern(true);
+    puts(") _files; return ;;\n"
          "    --for) compadd -- ready writes; return ;;");
     fputs("    ", stdout);
     put_pattern();
     puts(") return ;;\n    esac\n    case $verb in\n    '')");
-    printf("        _describe verb verbs\n        compadd -- %s -V --version\n        ;;\n", global_options);
+    fputs("        _describe verb verbs\n        compadd -- ", stdout);
+    put_globals(true);
+    puts("\n        ;;");
     for (size_t i = 0; i < ctl_verb_count; i++) {
-        printf("    %s) compadd -- %s", ctl_verbs[i].name, global_options);
-        if (ctl_verbs[i].run == verb_completion)
-            fputs(" bash zsh fish", stdout);
+        printf("    %s) compadd -- ", ctl_verbs[i].name);
+        put_globals(false);
+        fputs(ctl_verbs[i].words ? ctl_verbs[i].words : "", stdout);
         put_flags(&ctl_verbs[i], " --");
         puts(" ;;");
     }
@@ -121,22 +154,39 @@ static void print_fish_flags(const struct verb *verb)
     }
 }
 
+static void print_fish_globals(void)
+{
+    for (unsigned i = 0; i < GLOBAL_COUNT; i++) {
+        const struct ctl_global *g = &ctl_globals[i];
+
+        fputs("complete -c dcachectl", stdout);
+        if (i == GLOBAL_VERSION)
+            fputs(" -n __fish_use_subcommand", stdout);
+        if (g->letter)
+            printf(" -s %c", g->letter);
+        printf(" -l %s", g->name);
+        if (g->argument)
+            fputs(strcmp(g->argument, "PATH") == 0 ? " -r -F" : " -x", stdout);
+        fputs(" -d '", stdout);
+        put_quoted(g->brief, "\\'");
+        puts("'");
+    }
+}
+
 static void print_fish(void)
 {
     puts("# dcachectl: completion for fish. Made by `dcachectl completion fish`.\n"
-         "complete -c dcachectl -f\n"
-         "complete -c dcachectl -s s -l socket -r -F -d 'socket of the daemon'\n"
-         "complete -c dcachectl -l json -d 'answer as JSON'\n"
-         "complete -c dcachectl -l timeout -x -d 'of the call'\n"
-         "complete -c dcachectl -s h -l help -d 'help'\n"
-         "complete -c dcachectl -n __fish_use_subcommand -s V -l version -d 'version of dcachectl'");
+         "complete -c dcachectl -f");
+    print_fish_globals();
     for (size_t i = 0; i < ctl_verb_count; i++) {
         printf("complete -c dcachectl -n __fish_use_subcommand -a %s -d '", ctl_verbs[i].name);
         put_quoted(ctl_verbs[i].summary, "\\'");
         puts("'");
+        if (ctl_verbs[i].words)
+            printf("complete -c dcachectl -n '__fish_seen_subcommand_from %s' -a '%s'\n", ctl_verbs[i].name,
+                   ctl_verbs[i].words);
         print_fish_flags(&ctl_verbs[i]);
     }
-    puts("complete -c dcachectl -n '__fish_seen_subcommand_from completion' -a 'bash zsh fish'");
 }
 
 int verb_completion(struct ctl *ctl)

@@ -78,6 +78,7 @@ struct verb {
     unsigned flags;
     int operands_min, operands_max;
     int (*run)(struct ctl *ctl);
+    const char *words; /* what its operand is one of, for the completions; NULL: anything */
 };
 
 /* ---- verbs.c ---------------------------------------------------------------------------------------------- */
@@ -87,6 +88,28 @@ struct ctl_flag_row {
     bool argument;
 };
 
+/* Options of all verbs. */
+enum ctl_global_index {
+    GLOBAL_SOCKET,
+    GLOBAL_ADMIN_SOCKET,
+    GLOBAL_JSON,
+    GLOBAL_TIMEOUT,
+    GLOBAL_HELP,
+    GLOBAL_VERSION, /* behind a verb --version is an option of that verb */
+    GLOBAL_COUNT
+};
+
+struct ctl_global {
+    char letter; /* 0: none */
+    const char *name;
+    const char *argument; /* "PATH", "DUR"; NULL: none */
+    const char *brief;    /* for the completions */
+    const char *help;     /* lines after the first begin with GLOBAL_INDENT */
+};
+
+#define GLOBAL_INDENT "                      "
+
+extern const struct ctl_global ctl_globals[GLOBAL_COUNT];
 extern const struct verb ctl_verbs[];
 extern const size_t ctl_verb_count;
 extern const struct ctl_flag_row ctl_flag_table[FLAG_COUNT];
@@ -107,6 +130,9 @@ int verb_trace(struct ctl *ctl);
 int verb_wait(struct ctl *ctl);
 int verb_doctor(struct ctl *ctl);
 int verb_top(struct ctl *ctl);
+int verb_clients(struct ctl *ctl);
+int verb_log_level(struct ctl *ctl);
+int verb_config(struct ctl *ctl);
 int verb_completion(struct ctl *ctl);
 
 /* ---- output.c --------------------------------------------------------------------------------------------- */
@@ -161,6 +187,7 @@ void format_write_id(const uint8_t write_id[16], char ret[33]);
 
 void inspect_render(FILE *out, struct slice answer, uint64_t now_ns, bool color);
 void status_render(FILE *out, struct slice answer, bool color);
+void config_render(FILE *out, struct slice answer, bool escape);
 void stats_render(FILE *out, struct slice answer);
 void trace_render(FILE *out, struct slice answer, uint64_t now_ns);
 void event_render(FILE *out, struct slice event, const char *clock);

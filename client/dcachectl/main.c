@@ -11,21 +11,28 @@
 
 /* ---- help ------------------------------------------------------------------------------------------------- */
 
-static const char global_help[] =
-    "  -s, --socket PATH   of the daemon (default: $DCACHED_SOCKET, or " DCACHE_DEFAULT_SOCKET ")\n"
-    "  --admin-socket PATH for clear and verify (default: $DCACHED_ADMIN_SOCKET, or NAME-admin.sock beside "
-    "NAME.sock if\n"
-    "                      there is one, or the socket)\n"
-    "  --json              answer as JSON\n"
-    "  --timeout DUR       of the call (default 2s)\n"
-    "  -h, --help          this, or of a verb\n";
+/* Options up to and without `end`. */
+static void print_globals(unsigned end)
+{
+    for (unsigned i = 0; i < end; i++) {
+        const struct ctl_global *g = &ctl_globals[i];
+        char head[64], letter[8] = "";
+
+        if (g->letter)
+            snprintf(letter, sizeof letter, "-%c, ", g->letter);
+        snprintf(head, sizeof head, "%s--%s%s%s", letter, g->name, g->argument ? " " : "",
+                 g->argument ? g->argument : "");
+        printf("  %-19s %s\n", head, g->help);
+    }
+}
 
 static int print_help(void)
 {
     printf("usage: dcachectl [OPTION...] VERB [ARGUMENT...]\n\nLooks into the dcached of this pod.\n\nverbs:\n");
     for (size_t i = 0; i < ctl_verb_count; i++)
         printf("  %-10s %-12s %s\n", ctl_verbs[i].name, ctl_verbs[i].operands, ctl_verbs[i].summary);
-    printf("\noptions:\n%s  -V, --version       version of dcachectl\n", global_help);
+    printf("\noptions:\n");
+    print_globals(GLOBAL_COUNT);
     printf(
         "\nDUR is a number with a unit: 500ms, 2s, 1m, 1h. After -- everything is an argument.\n"
         "\nexit: 0 ok, 1 failed, 2 usage, 3 daemon unreachable, 4 absent, 5 write rejected (stale or conflict),\n"
@@ -35,8 +42,9 @@ static int print_help(void)
 
 static int print_verb_help(const struct verb *verb)
 {
-    printf("usage: dcachectl %s%s%s%s\n\n%s\n\noptions:\n%s%s", verb->name, verb->flags ? " [OPTION...]" : "",
-           *verb->operands ? " " : "", verb->operands, verb->summary, verb->help ? verb->help : "", global_help);
+    printf("usage: dcachectl %s%s%s%s\n\n%s\n\noptions:\n%s", verb->name, verb->flags ? " [OPTION...]" : "",
+           *verb->operands ? " " : "", verb->operands, verb->summary, verb->help ? verb->help : "");
+    print_globals(GLOBAL_VERSION);
     return EXIT_OK;
 }
 
@@ -46,10 +54,8 @@ struct line {
     int count;
     char **words;
     int at;
-    const struct verb *verb; /* NULL: not yet */
-    const char *socket, *admin_socket;
-    const char *timeout;
-    bool help, version;
+    const struct verb *verb;           /* NULL: not yet */
+    const char *globals[GLOBAL_COUNT]; /* their arguments; "" of one that takes none; NULL: not given */
 };
 
 /* `word` is "--name" or "--name=argument"; is it `name`? Underscores of C names are dashes here. */
@@ -78,37 +84,33 @@ static bool line_take_argument(struct line *line, const char **argument)
 
 enum { TAKEN, UNKNOWN, WRONG };
 
-static int line_take_global(struct line *line, struct ctl *ctl, const char *word)
+/* Is `word` this option? Its argument, if it stands in the same word, goes to *ret_argument. */
+static bool line_is_global(const struct line *line, unsigned index, const char *word, const char **ret_argument)
 {
-    const char *argument = NULL;
-    bool is_long = strncmp(word, "--", 2) == 0;
+    const struct ctl_global *g = &ctl_globals[index];
 
-    if (strcmp(word, "-h") == 0 || strcmp(word, "--help") == 0) {
-        line->help = true;
-    } else if (strcmp(word, "-V") == 0 || (strcmp(word, "--version") == 0 && !line->verb)) {
-        line->version = true;
-    } else if (strcmp(word, "--json") == 0) {
-        ctl->json = true;
-    } else if (strncmp(word, "-s", 2) == 0) {
-        argument = word[2] ? word + 2 : NULL;
-        if (!line_take_argument(line, &argument))
-            return ctl_usage("-s needs a path"), WRONG;
-        line->socket = argument;
-    } else if (is_long && word_is(word, "socket", &argument)) {
-        if (!line_take_argument(line, &argument))
-            return ctl_usage("--socket needs a path"), WRONG;
-        line->socket = argument;
-    } else if (is_long && word_is(word, "admin-socket", &argument)) {
-        if (!line_take_argument(line, &argument))
-            return ctl_usage("--admin-socket needs a path"), WRONG;
-        line->admin_socket = argument;
-    } else if (is_long && word_is(word, "timeout", &argument)) {
-        if (!line_take_argument(line, &argument))
-            return ctl_usage("--timeout needs a duration"), WRONG;
-        line->timeout = argument;
-    } else {
-        return UNKNOWN;
+    if (word[1] != '-') {
+        *ret_argument = word[2] ? word + 2 : NULL;
+        if (!g->letter || word[1] != g->letter)
+            return false;
+    } else if ((index == GLOBAL_VERSION && line->verb) || !word_is(word, g->name, ret_argument)) {
+        return false;
     }
+    return g->argument || !*ret_argument;
+}
+
+static int line_take_global(struct line *line, const char *word)
+{
+    const char *argument;
+    unsigned index = 0;
+
+    while (index < GLOBAL_COUNT && !line_is_global(line, index, word, &argument))
+        index++;
+    if (index == GLOBAL_COUNT)
+        return UNKNOWN;
+    if (ctl_globals[index].argument && !line_take_argument(line, &argument))
+        return ctl_usage("%s needs %s", word, ctl_globals[index].argument), WRONG;
+    line->globals[index] = argument ? argument : "";
     return TAKEN;
 }
 
@@ -166,7 +168,7 @@ static int line_read(struct line *line, struct ctl *ctl)
             continue;
         }
         if (options && word[0] == '-' && word[1] != '\0') {
-            r = line_take_global(line, ctl, word);
+            r = line_take_global(line, word);
             if (r == UNKNOWN)
                 r = line_take_flag(line, ctl, word);
             if (r == WRONG)
@@ -187,8 +189,9 @@ static int line_read(struct line *line, struct ctl *ctl)
 /* Where the methods for administration are: named, or beside the main socket if something is there. */
 static const char *admin_socket_of(const struct line *line, char *beside, size_t size)
 {
-    const char *named = line->admin_socket ? line->admin_socket : getenv("DCACHED_ADMIN_SOCKET");
-    const char *socket = line->socket ? line->socket : getenv("DCACHED_SOCKET");
+    const char *const *given = line->globals;
+    const char *named = given[GLOBAL_ADMIN_SOCKET] ? given[GLOBAL_ADMIN_SOCKET] : getenv("DCACHED_ADMIN_SOCKET");
+    const char *socket = given[GLOBAL_SOCKET] ? given[GLOBAL_SOCKET] : getenv("DCACHED_SOCKET");
     size_t len;
 
     if (named && *named)
@@ -200,23 +203,23 @@ static const char *admin_socket_of(const struct line *line, char *beside, size_t
         len -= 5;
     if (snprintf(beside, size, "%.*s-admin.sock", (int)len, socket) < (int)size && access(beside, F_OK) == 0)
         return beside;
-    return line->socket;
+    return given[GLOBAL_SOCKET];
 }
 
 static int ctl_open(struct ctl *ctl, const struct line *line)
 {
-    dcache_options options = {.size = sizeof options, .socket = line->socket, .name = "dcachectl"};
+    dcache_options options = {.size = sizeof options, .socket = line->globals[GLOBAL_SOCKET], .name = "dcachectl"};
+    const char *timeout = line->globals[GLOBAL_TIMEOUT];
     const char *no_color = getenv("NO_COLOR");
     char beside[128];
     uint64_t timeout_ms = TIMEOUT_DEFAULT_MS;
     dcache_result result;
 
-    if (line->timeout &&
-        (!parse_duration_ms(line->timeout, &timeout_ms) || timeout_ms == 0 || timeout_ms > INT32_MAX))
-        return ctl_usage("--timeout: '%.40s' is no duration like 500ms or 2s", line->timeout);
+    if (timeout && (!parse_duration_ms(timeout, &timeout_ms) || timeout_ms == 0 || timeout_ms > INT32_MAX))
+        return ctl_usage("--timeout: '%.40s' is no duration like 500ms or 2s", timeout);
     if (line->verb->flags & VERB_ADMIN)
         options.socket = admin_socket_of(line, beside, sizeof beside);
-    ctl->timeout_given = line->timeout != NULL;
+    ctl->timeout_given = timeout != NULL;
     ctl->timeout_ms = options.timeout_ms = (uint32_t)timeout_ms;
     ctl->tty = isatty(STDOUT_FILENO);
     ctl->color = ctl->tty && !(no_color && *no_color);
@@ -234,11 +237,11 @@ static int line_run(struct line *line, struct ctl *ctl)
 {
     int r;
 
-    if (line->version) {
+    if (line->globals[GLOBAL_VERSION]) {
         puts("dcachectl " DCACHED_VERSION);
         return EXIT_OK;
     }
-    if (line->help)
+    if (line->globals[GLOBAL_HELP])
         return line->verb ? print_verb_help(line->verb) : print_help();
     if (!line->verb)
         return ctl_usage("a verb is missing");
@@ -269,8 +272,9 @@ int main(int argc, char **argv)
 
     signal(SIGPIPE, SIG_IGN);
     r = line_read(&line, &ctl);
+    ctl.json = line.globals[GLOBAL_JSON] != NULL;
     /* Help is wanted whatever else is wrong. */
-    if (r == EXIT_OK || line.help)
+    if (r == EXIT_OK || line.globals[GLOBAL_HELP])
         r = line_run(&line, &ctl);
     return close_stdout(r);
 }

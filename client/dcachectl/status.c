@@ -1,5 +1,6 @@
 /* ping and status. */
 #include <inttypes.h>
+#include <time.h>
 
 #include "client/dcachectl/ctl.h"
 #include "client/dcachectl/map.h"
@@ -166,6 +167,43 @@ static void render_load(FILE *out, struct slice answer)
     fprintf(out, "%" PRIu64 " entries, %s; %" PRIu64 " floors, %s", map_uint(answer, "entries"),
             text_size(entries, map_uint(answer, "entries_bytes")), map_uint(answer, "floors"),
             text_size(floors, map_uint(answer, "floors_bytes")));
+/* "2026-01-02 03:04:05 UTC" */
+static const char *when(char text[TEXT_SMALL], uint64_t wall_ms)
+{
+    time_t seconds = (time_t)(wall_ms / 1000);
+    struct tm tm;
+
+    if (!gmtime_r(&seconds, &tm) || strftime(text, TEXT_SMALL, "%Y-%m-%d %H:%M:%S UTC", &tm) == 0)
+        snprintf(text, TEXT_SMALL, "at an unknown time");
+    return text;
+}
+
+static void render_config(FILE *out, struct slice answer, bool color)
+{
+    char loaded[TEXT_SMALL];
+
+    if (!map_has(answer, "config_loaded_ms"))
+        return;
+    label(out, "config");
+    if (map_bytes(answer, "config_path").len > 0) {
+        put(out, answer, "config_path");
+        fputs(", ", out);
+    }
+    fprintf(out, "loaded %s\n", when(loaded, map_uint(answer, "config_loaded_ms")));
+    if (map_bytes(answer, "config_error").len > 0) {
+        label(out, "");
+        fprintf(out, "%sthe last reload failed%s: ", color_on(color, COLOR_WARN), color_off(color));
+        put(out, answer, "config_error");
+        putc('\n', out);
+    }
+    if (map_bytes(answer, "config_restart").len > 0) {
+        label(out, "");
+        fprintf(out, "%swaiting for a restart%s: ", color_on(color, COLOR_WARN), color_off(color));
+        put(out, answer, "config_restart");
+        putc('\n', out);
+    }
+}
+
     if (map_uint(answer, "memory_bytes") > 0)
         fprintf(out, "; budget %s", text_size(budget, map_uint(answer, "memory_bytes")));
     putc('\n', out);
@@ -200,6 +238,7 @@ int verb_status(struct ctl *ctl)
     struct json json = json_to(stdout);
     struct slice answer;
     struct cursor c;
+    render_config(out, answer, color);
     dcache_result result;
 
     buffer_append(&params, "\x90", 1);

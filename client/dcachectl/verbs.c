@@ -3,6 +3,20 @@
 
 #define READ_FLAGS (FLAG_strong | FLAG_min_version | FLAG_epoch | FLAG_allow_stale)
 
+const struct ctl_global ctl_globals[GLOBAL_COUNT] = {
+    [GLOBAL_SOCKET] = {'s', "socket", "PATH", "socket of the daemon",
+                       "of the daemon (default: $DCACHED_SOCKET, or " DCACHE_DEFAULT_SOCKET ")"},
+    [GLOBAL_ADMIN_SOCKET] =
+        {0, "admin-socket", "PATH", "socket for administration",
+         "for clear, verify, clients, log-level and config (default:\n" GLOBAL_INDENT
+         "$DCACHED_ADMIN_SOCKET, or NAME-admin.sock beside NAME.sock if there is\n" GLOBAL_INDENT
+         "one, or the socket)"},
+    [GLOBAL_JSON] = {0, "json", NULL, "answer as JSON", "answer as JSON"},
+    [GLOBAL_TIMEOUT] = {0, "timeout", "DUR", "of the call", "of the call (default 2s)"},
+    [GLOBAL_HELP] = {'h', "help", NULL, "help, of the program or of a verb", "this, or of a verb"},
+    [GLOBAL_VERSION] = {'V', "version", NULL, "version of dcachectl", "version of dcachectl"},
+};
+
 const struct verb ctl_verbs[] = {
     {"ping", "", "is the daemon there?", NULL, 0, 0, 0, verb_ping},
     {"status", "", "is it healthy, and if not, why not? Exit 6 when plain reads are not served", NULL, 0, 0, 0,
@@ -44,7 +58,14 @@ const struct verb ctl_verbs[] = {
      verb_verify},
     {"trace", "KEY", "what happened to a key lately, oldest first",
      "  --last N            at most so many events, up to 1000 (default 100)\n", FLAG_last, 1, 1, verb_trace},
-    {"completion", "SHELL", "the completion script of bash, zsh or fish", NULL, 0, 1, 1, verb_completion},
+    {"clients", "", "who is connected, what each may do and did last", NULL, VERB_ADMIN, 0, 0, verb_clients},
+    {"log-level", "[LEVEL]", "the level of the daemon's log; LEVEL sets it until the next reload or restart",
+     "  LEVEL               error, warning, info or debug\n", VERB_ADMIN, 0, 1, verb_log_level,
+     .words = "error warning info debug"},
+    {"config", "", "the configuration in force, and where each value comes from", NULL, VERB_ADMIN, 0, 0,
+     verb_config},
+    {"completion", "SHELL", "the completion script of bash, zsh or fish", NULL, 0, 1, 1, verb_completion,
+     .words = "bash zsh fish"},
 };
 
 const size_t ctl_verb_count = sizeof ctl_verbs / sizeof *ctl_verbs;

@@ -54,6 +54,13 @@ enum frame_result {
     FRAME_MALFORMED,  /* answered with an error; the connection is to be closed when all is sent */
 };
 
+/* Belongs to the owner. */
+struct connection_note {
+    unsigned rights;
+    unsigned method; /* of the last request */
+    uint64_t opened_at, asked_at;
+};
+
 struct connections_config {
     unsigned max_connections;
     unsigned in_flight_max;
@@ -112,9 +119,23 @@ void connections_each(struct connections *conns, void (*fn)(void *ctx, uint64_t 
 
 /* Who the client is. Its descriptor, to ask the kernel for more, or -1: the client is gone. */
 int connection_get_peer(const struct connections *conns, uint64_t client, struct peer *ret_peer);
-/* A number that the owner keeps with the client, 0 at first; net does not look at it. */
-void connection_set_rights(struct connections *conns, uint64_t client, unsigned rights);
-unsigned connection_get_rights(const struct connections *conns, uint64_t client);
+/* What the owner keeps with the client, all 0 at first; net does not look at it. Valid until the client is gone.
+ * NULL: it is. */
+struct connection_note *connection_get_note(const struct connections *conns, uint64_t client);
+
+/* What net knows of a client. */
+struct connection_facts {
+    uint64_t client;
+    struct peer peer;
+    struct connection_note note;
+    unsigned in_flight; /* handed on and not answered */
+    uint64_t answered;
+    size_t stored_bytes; /* read and not handed on */
+    size_t queued_bytes; /* answered and not taken */
+};
+
+/* The first client at or behind *index, which is then behind it. False: there is none. */
+bool connections_next(const struct connections *conns, uint32_t *index, struct connection_facts *ret);
 /* Closes all at once; frees itself once the loop has closed its handles. NULL is fine. */
 void connections_close(struct connections *conns);
 /* accept_pauses and accept_errors are the listener's: left 0 here. */

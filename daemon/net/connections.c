@@ -313,19 +313,32 @@ int connection_get_peer(const struct connections *conns, uint64_t client, struct
     return c->fd;
 }
 
-void connection_set_rights(struct connections *conns, uint64_t client, unsigned rights)
+struct connection_note *connection_get_note(const struct connections *conns, uint64_t client)
 {
     struct connection *c = find(conns, client);
 
-    if (c)
-        c->rights = rights;
+    return c ? &c->note : NULL;
 }
 
-unsigned connection_get_rights(const struct connections *conns, uint64_t client)
+bool connections_next(const struct connections *conns, uint32_t *index, struct connection_facts *ret)
 {
-    const struct connection *c = find(conns, client);
+    while (*index < conns->config.max_connections) {
+        const struct connection *c = conns->slots[(*index)++].connection;
 
-    return c ? c->rights : 0;
+        if (!c)
+            continue;
+        *ret = (struct connection_facts){
+            .client = connection_client(c),
+            .peer = c->peer,
+            .note = c->note,
+            .in_flight = c->in_flight,
+            .answered = c->answered,
+            .stored_bytes = connection_stored(c),
+            .queued_bytes = connection_queued(c),
+        };
+        return true;
+    }
+    return false;
 }
 
 void connections_each(struct connections *conns, void (*fn)(void *ctx, uint64_t client), void *ctx)
@@ -411,6 +424,7 @@ void connection_answer_end(struct connections *conns, uint64_t client)
     if (!c)
         return;
     c->in_flight--;
+    c->answered++;
     connection_packed(c, connection_buffer(c));
     if (c->state == CONNECTION_CLOSING)
         return;

@@ -40,7 +40,7 @@ struct connection {
     uv_poll_t poll;
     int fd;
     struct peer peer;
-    unsigned rights;
+    struct connection_note note;
     uint32_t slot, generation; /* the client's number */
     enum connection_state state;
     int armed;      /* uv_poll_event mask that libuv was given; 0: stopped */
@@ -50,6 +50,7 @@ struct connection {
     bool unflushed; /* in conns->flush */
     bool waiting;   /* in conns->waiters: unread for want of memory */
     unsigned in_flight;
+    uint64_t answered;
     unsigned turn_frames;
     unsigned in_idle_s, out_idle_s; /* sweeps since an unfinished frame grew, queued output shrank */
     struct scan scan;

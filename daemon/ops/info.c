@@ -141,7 +141,7 @@ static void pack_core_counters(struct buffer *b, const struct ops *ops)
 
 #define CORE_STATUS_KEYS    22
 #define COUNTER_STATUS_KEYS 11
-#define OWN_STATUS_KEYS     22
+#define OWN_STATUS_KEYS     23
 
 void run_status(struct ops *ops, const struct request *request)
 {
@@ -172,6 +172,7 @@ void run_status(struct ops *ops, const struct request *request)
     map_uint(b, "redis_used_bytes", around.redis_used_bytes);
     map_uint(b, "min_replicas", around.min_replicas);
     map_uint(b, "memory_bytes", around.memory_bytes);
+    map_text(b, "config_path", around.config_path);
     map_uint(b, "config_loaded_ms", around.config_loaded_ms);
     map_text(b, "config_error", around.config_error);
     map_text(b, "config_restart", around.config_restart);

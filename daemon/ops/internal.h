@@ -144,6 +144,9 @@ void run_verify(struct ops *ops, const struct request *request);
 void run_trace(struct ops *ops, const struct request *request);
 void run_top(struct ops *ops, const struct request *request);
 void run_canary(struct ops *ops, const struct request *request);
+void run_clients(struct ops *ops, const struct request *request);
+void run_log_level(struct ops *ops, const struct request *request);
+void run_config(struct ops *ops, const struct request *request);
 
 void read_answered(struct ops *ops, const struct call *call, const struct core_effect *effect, uint64_t now);
 void write_answered(struct ops *ops, const struct call *call, const struct core_effect *effect, uint64_t now);

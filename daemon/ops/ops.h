@@ -41,11 +41,31 @@ struct ops_surroundings {
     /* config_error: of the last reload, "": it was good; config_restart: changes that wait for a restart */
     const char *config_error, *config_restart;
     uint64_t config_loaded_ms; /* since 1970 */
+    const char *config_path;   /* "": there is no file */
+    bool redis_password;       /* one is in use */
     const char *redis_addr, *redis_data, *redis_subscription, *redis_version, *redis_role, *redis_durability;
     const char *redis_persistence_trouble, *redis_eviction;
     uint64_t redis_replicas, redis_max_bytes, redis_used_bytes, min_replicas;
     uint64_t memory_bytes; /* budget of values, index and floors */
     uint64_t uptime_ms, connections, pid;
+};
+
+/* Who is connected. Texts are static. */
+struct ops_client {
+    uint64_t client, uid, gid, pid; /* pid 0: of another namespace */
+    const char *access;             /* what it may: "read,write,admin" */
+    const char *socket;             /* the one it connected to: "main" or "admin" */
+    const char *last_method;        /* NULL: it has asked nothing yet */
+    uint64_t opened_at, asked_at;   /* asked_at 0: nothing yet */
+    uint64_t in_flight, answered, stored_bytes, queued_bytes;
+};
+
+/* One key of the configuration in force. Texts are valid until the next call. */
+struct ops_setting {
+    const char *section, *key, *value;
+    const char *from;  /* "default", "file" or "environment" */
+    const char *where; /* "PATH:LINE" or the name of the variable; "" for a default */
+    bool live;         /* a reload can change it */
 };
 
 struct ops_config {
@@ -76,6 +96,13 @@ struct ops_config {
     /* The request under way costs as much as so many gets more. */
     void (*spend)(void *ctx, uint64_t client, unsigned gets);
     void (*describe)(void *ctx, struct ops_surroundings *ret);
+    /* The first client at or behind *index, which is then behind it. False: there is none. */
+    bool (*client_at)(void *ctx, uint32_t *index, struct ops_client *ret);
+    /* Index 0, 1, ...; false past the end. */
+    bool (*setting_at)(void *ctx, unsigned index, struct ops_setting *ret);
+    /* Sets the level unless `level` is empty. False: it is none, and nothing was done. */
+    bool (*log_level)(void *ctx, uint64_t client, struct slice level, const char **ret_level,
+                      const char **ret_configured);
     /* Counters of others for `stats`: name (static) and value of index 0, 1, ...; NULL past the end. */
     const char *(*counter)(void *ctx, unsigned index, uint64_t *ret_value);
     void *ctx;

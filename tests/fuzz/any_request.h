@@ -32,6 +32,10 @@ static inline const char *any_request_decode(enum proto_method method, struct cu
         return proto_decode_versions(params, &bytes, &number, &count);
     case METHOD_verify:
         return proto_decode_verify(params, &number, &count, &timeout_ms);
+    case METHOD_clients:
+        return proto_decode_clients(params, &number, &count);
+    case METHOD_log_level:
+        return proto_decode_log_level(params, &bytes);
     case METHOD_trace:
         return proto_decode_trace(params, &bytes, &count);
     case METHOD_watch:
@@ -44,6 +48,7 @@ static inline const char *any_request_decode(enum proto_method method, struct cu
     case METHOD_status:
     case METHOD_top:
     case METHOD_canary:
+    case METHOD_config:
         return proto_decode_empty(params);
     case METHOD_COUNT:
         break;

@@ -339,6 +339,7 @@ WRONG_LINES = [
     ["top", "--watch"], ["completion"], ["completion", "tcsh"],
     ["inspect", ""], ["trace"], ["trace", ""], ["trace", "k", "--last", "0"], ["trace", "k", "--last", "1001"],
     ["trace", "k", "--last", "x"], ["verify", "--wait", "10"], ["verify", "k"],
+    ["clients", "x"], ["log-level", "info", "x"], ["config", "x"], ["--admin-socket"], ["--json=1", "ping"],
     ["--timeout", "0", "ping"], ["--timeout", "soon", "ping"], ["--timeout"], ["-s"],
     ["--socket=" + "x" * 108, "ping"], ["get", "--version"],
 ]
@@ -361,7 +362,8 @@ def test_after_two_dashes_everything_is_an_argument(fake):
 def test_help_and_version_need_no_daemon():
     assert "usage: dcachectl" in ctl(None, "--help").stdout
     assert ctl(None, "-V").stdout == ctl(None, "--version").stdout == "dcachectl 0.1.0\n"
-    verbs = "ping status wait doctor stats top get set delete clear inspect versions watch verify trace"
+    verbs = "ping status wait doctor stats top get set delete clear inspect versions watch verify trace "\
+            "clients log-level config"
     for verb in [*verbs.split(), "completion"]:
         run = ctl(None, verb, "--help")
         assert run.returncode == 0 and run.stdout.startswith(f"usage: dcachectl {verb}")

@@ -308,7 +308,10 @@ COMPLETIONS = [
     (("dcachectl", "st"), {"status", "stats"}), (("dcachectl", "get", "k", "--m"), {"--min-version"}),
     (("dcachectl", "--json", "wa"), {"wait", "watch"}), (("dcachectl", "wait", "--for", ""), {"ready", "writes"}),
     (("dcachectl", "completion", "z"), {"zsh"}), (("dcachectl", "set", "--re"), {"--retry"}),
+    (("dcachectl", "log-level", "de"), {"debug"}), (("dcachectl", "get", "--ad"), {"--admin-socket"}),
+    (("dcachectl", "--vers"), {"--version"}),
     (("dcachectl", "--timeout", "get", "do"), {"doctor"}),
+    (("dcachectl", "--admin-socket", "get", "do"), {"doctor"}),
 ]
 
 
@@ -331,7 +334,7 @@ def test_a_completion_is_good_syntax(shell):
 
 
 @pytest.mark.skipif(shutil.which("fish") is None, reason="there is no fish here")
-@pytest.mark.parametrize("words, wanted", COMPLETIONS[:6], ids=str)
+@pytest.mark.parametrize("words, wanted", COMPLETIONS[:9], ids=str)
 def test_fish_completes_verbs_options_and_their_arguments(folder, words, wanted):
     assert wanted <= set(complete_fish(folder, " ".join(words)))
 
@@ -371,24 +374,56 @@ def read(*path):
 
 
 def verbs():
-    return re.findall(r'^    \{"([a-z]+)",', read("client", "dcachectl", "verbs.c"), re.M)
+    return re.findall(r'^    \{"([a-z-]+)",', read("client", "dcachectl", "verbs.c"), re.M)
 
 
 def test_help_manual_and_completions_have_all_verbs_and_options_of_the_table():
     table = read("client", "dcachectl", "verbs.c")
     manual = re.split(r"\n# ", read("client", "man", "dcachectl.1.scd"))
     section = next(part for part in manual if part.startswith("VERBS"))
-    assert re.findall(r"^\*([a-z]+)\*", section, re.M) == verbs() and len(verbs()) > 12
+    assert re.findall(r"^\*([a-z-]+)\*", section, re.M) == verbs() and len(verbs()) > 12
     shown = ctl(None, "--help").stdout.split("verbs:\n")[1].split("\n\n")[0]
     assert [line.split()[0] for line in shown.splitlines()] == verbs()
     for shell in ("bash", "zsh", "fish"):
-        assert set(verbs()) <= set(re.findall(r"[a-z]+", script(shell)))
+        assert set(verbs()) <= set(re.findall(r"[a-z-]+", script(shell)))
     for name in re.findall(r"X\((\w+), (?:true|false)\)", read("client", "dcachectl", "ctl.h")):
         option = "--" + name.replace("_", "-")
         assert f"*{option}*" in section or f"*{option} " in section, option
         assert option in "".join(ctl(None, verb, "--help").stdout for verb in verbs()), option
         assert option in script("bash") and f"-l {option[2:]}" in script("fish"), option
     assert "FLAG_" in table
+
+
+def globals_of_the_table():
+    """[(letter or "", name, argument or "")] of the options of all verbs."""
+    verbs_c = read("client", "dcachectl", "verbs.c")
+    table = re.search(r"ctl_globals\[GLOBAL_COUNT\] = \{\n(.*?)\n\};", verbs_c, re.S)[1]
+    rows = re.findall(r"\{(?:'(\w)'|0), \"([a-z-]+)\", (?:\"([A-Z]+)\"|NULL),", table)
+    assert len(rows) == table.count("[GLOBAL_") >= 6
+    return rows
+
+
+def test_completions_help_and_manual_have_the_global_options_of_the_table(folder):
+    manual = re.split(r"\n# ", read("client", "man", "dcachectl.1.scd"))
+    section = next(part for part in manual if part.startswith("OPTIONS"))
+    rows = globals_of_the_table()
+    words = {f"--{name}" for _, name, _ in rows} | {f"-{letter}" for letter, _, _ in rows if letter}
+    assert set(re.findall(r"\*(--?[a-zA-Z-]+)\*", "".join(re.findall(r"^\*-.*$", section, re.M)))) == words
+    shown = ctl(None, "--help").stdout.split("options:\n")[1].split("\n\n")[0]
+    assert set(re.findall(r"^  (?:(-\w), )?(--[a-z-]+)(?: ([A-Z]+))?", shown, re.M)) == \
+        {(letter and f"-{letter}", f"--{name}", argument) for letter, name, argument in rows}
+    assert set(complete_bash("dcachectl", "-")) == words
+    assert set(complete_bash("dcachectl", "ping", "-")) == words - {"-V", "--version"}
+    zsh = [set(line.split()[2:]) for line in script("zsh").splitlines() if line.startswith("        compadd -- ")]
+    assert zsh == [words]
+    for letter, name, argument in rows:
+        (line,) = [x for x in script("fish").splitlines() if f" -l {name} " in x and "subcommand_from" not in x]
+        assert (f" -s {letter} " in line) == bool(letter)
+        assert (" -r -F " in line) == (argument == "PATH") and (" -x " in line) == (argument == "DUR")
+        open(os.path.join(folder, "file-of-mine"), "w", encoding="ascii").close()
+        for option in [f"--{name}"] + ([f"-{letter}"] if letter else []):
+            path = os.path.join(folder, "file-of")
+            assert complete_bash("dcachectl", option, path) == ([path + "-mine"] if argument == "PATH" else [])
 
 
 def test_the_protocol_names_all_methods_of_the_table():

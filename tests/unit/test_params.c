@@ -198,6 +198,15 @@ static void params_of_the_wrong_shape_are_refused(void **state)
     assert_wrong(METHOD_trace, "92 a1 6b ff", "last: integer in 1 .. 1000 expected");
     assert_wrong(METHOD_trace, "92 a1 6b a1 31", "last: integer in 1 .. 1000 expected");
     assert_wrong(METHOD_trace, "92 a1 6b c0", "last: integer in 1 .. 1000 expected");
+    assert_wrong(METHOD_clients, "93 00 01 01", "params: [cursor?, limit?] expected");
+    assert_wrong(METHOD_clients, "91 a0", "cursor: integer expected");
+    assert_wrong(METHOD_clients, "92 00 00", "limit: integer in 1 .. 1000 expected");
+    assert_wrong(METHOD_clients, "92 00 cd 03 e9", "limit: integer in 1 .. 1000 expected");
+    assert_wrong(METHOD_log_level, "92 a1 61 a1 62", "params: [level?] expected");
+    assert_wrong(METHOD_log_level, "91 c0", "level: str expected");
+    assert_wrong(METHOD_log_level, "91 01", "level: str expected");
+    assert_wrong(METHOD_log_level, "91 a0", "level: is empty");
+    assert_wrong(METHOD_config, "91 c0", "params: [] expected");
     assert_wrong(METHOD_watch, "91 c3", "prefix: str or bin expected");
     assert_wrong(METHOD_unwatch, "90", "params: [watch id] expected");
     assert_wrong(METHOD_unwatch, "91 ff", "watch id: integer expected");
