@@ -88,7 +88,7 @@ def main():
         body = convert(f.read())
     print("dcached-protocol(7)\n\n# NAME\n\ndcached-protocol - the socket protocol of dcached\n\n# DESCRIPTION\n")
     print(body)
-    print("\n# SEE ALSO\n\n*dcached*(8), *dcached.conf*(5), *libdcache-client*(3)")
+    print("\n# SEE ALSO\n\n*dcached*(8), *dcached.conf*(5), *dcachectl*(1), *libdcache-client*(3)")
 
 
 if __name__ == "__main__":

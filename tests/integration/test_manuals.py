@@ -126,6 +126,41 @@ def test_every_result_option_and_member_of_the_library_is_explained():
                 assert re.search(rf"\b{member}\b", pages[page]), f"{page} does not name {struct}.{member}"
 
 
+# What somebody on one of these pages looks for next: each names the others.
+HUB = ("dcachectl(1)", "dcached(8)", "dcached.conf(5)", "dcached-protocol(7)", "libdcache-client(3)")
+
+
+def titles():
+    """{"dcached(8)": text of the page} of all pages there are."""
+    bodies = [text(path) for path in PAGES] + [protocol_page()]
+    return {body.split("\n", 1)[0].strip(): body for body in bodies}
+
+
+def named_in(body):
+    return {f"{name}({number})" for name, number in re.findall(r"\*([\w.-]+)\*\((\d)\)", body)}
+
+
+def test_every_page_of_ours_that_a_page_names_is_there():
+    pages = titles()
+    aliases = {f"{name}(3)" for name in re.findall(r"'(dcache_\w+)'", text("client/man/meson.build"))}
+    named = {name for body in pages.values() for name in named_in(body)
+             if name.startswith(("dcache", "libdcache"))}
+    assert len(named) >= 10 and named <= set(pages) | aliases, named - set(pages) - aliases
+    for path in PAGES:
+        assert os.path.basename(path) == "{}.{}.scd".format(*re.match(r"(.+)\((\d)\)", text(path)).groups())
+
+
+def test_the_see_also_of_every_page_leads_on_and_of_the_main_pages_to_one_another():
+    pages = titles()
+    also = {title: named_in(body.split("# SEE ALSO\n")[1]) for title, body in pages.items()}
+    assert set(HUB) <= set(pages)
+    for title, names in also.items():
+        assert title not in names and names, title
+        if title in HUB:
+            assert set(HUB) - {title} <= names, title
+    assert set(pages) == set(HUB).union(*(also[title] for title in HUB)), "a page that none of these leads to"
+
+
 def test_every_verb_of_dcachectl_stands_in_its_manual():
     binary = os.path.join(build_dir(), "client", "dcachectl", "dcachectl")
     shown = subprocess.run([binary, "--help"], capture_output=True, text=True).stdout
