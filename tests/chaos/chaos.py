@@ -3,16 +3,18 @@ The chaos runner: real daemons, a real Redis, real load, and faults by number fr
 
     tests/chaos/chaos.py --minutes 5 --seed 7
     tests/chaos/chaos.py --each-once
+    tests/chaos/chaos.py --full --report FILE
     tests/chaos/chaos.py --only F7,F16 --minutes 1 --phase-seconds 10
 
 The seed draws the same schedule each time: which faults, where, how long, in what order. What meets what in real
 time is not repeatable. Exit status 0: no promise was broken, and every fault drawn had an effect; 1: one was;
-3: none was seen broken, but the run shows less than it should, because the machine was too slow or too busy, a
-fault had no effect, or hits were rare.
+3: none was seen broken, but the run shows less than it should, because the machine was too slow or too busy (not
+judged), a fault had too little effect, or hits were rare.
 """
 import argparse
 import os
 import random
+import resource
 import sys
 import tempfile
 import threading
@@ -23,26 +25,33 @@ import paths  # noqa: F401 pylint: disable=unused-import
 import faults
 import plan
 from daemon import PATIENCE
-from tally import Tally
+from tally import AT_ALL, FULL, Tally
 from world import World, boottime_ns
 
 # Beyond H + 100 ms after healing: daemons, load and proxies share the cores of one machine. Picked.
 SLACK_MS = 250 * PATIENCE
+FULL_MINUTES = 28.5  # what is under way when the time is up still ends within half an hour
+EACH_ONCE_S = 8      # of a phase
 
 
-def make_faults(world, seed, era, number, phase):
-    made = []
+def lanes_of(world, seed, era, number, phase):
+    """(class, random numbers, lane) of each lane of a phase."""
     for kind in phase.kinds:
         for cls in faults.BY_NUMBER[kind]:
             if cls.topologies and era.topology.name not in cls.topologies:
                 continue
             for lane in range(len(world.pods) if cls.lane_per_pod else 1):
-                rng = random.Random(f"{seed}/{era.number}/{number}/{cls.__name__}/{lane}")
-                made.append(cls(world, rng, lane))
-    return made
+                yield cls, random.Random(f"{seed}/{era.number}/{number}/{cls.__name__}/{lane}"), lane
 
 
-def run_lane(world, fault, tally):
+def run_lane(world, cls, rng, lane, made, tally):
+    """What a fault needs for itself it makes while others run already."""
+    try:
+        fault = cls(world, rng, lane)
+    except Exception as e:  # pylint: disable=broad-except
+        tally.trouble(cls.number, e)
+        return
+    made.append(fault)
     while not world.over.is_set():
         try:
             effect = fault.once()
@@ -56,10 +65,11 @@ def run_lane(world, fault, tally):
 def run_phase(world, tally, seed, era, number, phase):
     world.phase_number = number
     world.over.clear()
-    made = make_faults(world, seed, era, number, phase)
+    made = []
     try:
         world.tell("faults", "on")
-        lanes = [threading.Thread(target=run_lane, args=(world, fault, tally), daemon=True) for fault in made]
+        lanes = [threading.Thread(target=run_lane, args=(world, *lane, made, tally), daemon=True)
+                 for lane in lanes_of(world, seed, era, number, phase)]
         for lane in lanes:
             lane.start()
         time.sleep(max(1, phase.seconds - 3 - era.bound_ms / 1000))
@@ -68,7 +78,7 @@ def run_phase(world, tally, seed, era, number, phase):
     for lane in lanes:
         lane.join(60 * PATIENCE)
         if lane.is_alive():
-            tally.violation("runner", "a fault does not end")
+            tally.refuse("a fault does not end")
     for fault in made:
         fault.undo()
     world.heal()
@@ -97,13 +107,22 @@ def converge(world, tally):
     world.tell("resume")
 
 
+def start_world(era, load, tally):
+    """Before there is any load nothing is lost by a second try."""
+    try:
+        return World(era, load, tally)
+    except Exception as e:  # pylint: disable=broad-except
+        tally.trouble("start of an era", e)
+        return World(era, load, tally)
+
+
 def run_era(era, args, tally):
     load = {"keys": args.keys, "rate": args.rate // 2, "depth": args.depth,
             "writes-max": (args.writes or era.writes) // 2, "threads": 1, "clients": 2 * era.pods,
             "sync": era.pods}
     tally.where = f"seed {args.seed} era {era.number} {era.topology.name} D={era.bound_ms} start"
     before = tally.snapshot()
-    world = World(era, load, tally)
+    world = start_world(era, load, tally)
     try:
         for number, phase in enumerate(era.phases):
             tally.where = (f"seed {args.seed} era {era.number} {era.topology.name} D={era.bound_ms} "
@@ -113,7 +132,7 @@ def run_era(era, args, tally):
             print(f"{time.monotonic() - tally.begun:7.1f} s  {tally.where}: "
                   f"{sum(tally.count.values()) - faults_before} faults", flush=True)
         status, report, text = world.close(tally.fired_json(before))
-        tally.checked(era, status, report, text)
+        tally.checked(era, status, report, text, before)
         tally.loaded(world.totals)
         tally.lived([life for pod in world.pods for life in pod.lives])
         if args.verbose:
@@ -129,6 +148,9 @@ def arguments(argv):
     parser.add_argument("--phase-seconds", type=float, default=12)
     parser.add_argument("--only", type=lambda text: text.split(","), help="kinds, such as F7,F16")
     parser.add_argument("--each-once", action="store_true", help="every kind in one short phase; about 80 s")
+    parser.add_argument("--full", action="store_true", help="half an hour that has to show, in one run, "
+                        f"{FULL.faults:,} faults, each kind {FULL.each} times (those that last long: {FULL.long}), "
+                        f"{FULL.reads:,} checked reads, both values of D")
     parser.add_argument("--rate", type=int, default=0, help="operations per second, 0: as many as can be")
     parser.add_argument("--writes", type=int, help="writes per second at most; drawn for each era if not given")
     parser.add_argument("--keys", type=int, default=300)
@@ -139,37 +161,50 @@ def arguments(argv):
     return parser.parse_args(argv)
 
 
-def required_missing(eras, tally):
-    """Kinds that were drawn and had no effect."""
-    drawn = {kind for era in eras for phase in era.phases for kind in phase.kinds}
-    return [kind for kind in faults.NUMBERS if kind in drawn and not tally.effect[kind]]
+def run_eras(eras, args, tally):
+    """One after the other; when the time is up, what has not begun is left out. Those that were run."""
+    limit_s, planned_s, run = 60 * args.minutes, 0, []
+    for era in eras:
+        spent_s = time.monotonic() - tally.begun
+        pace = max(1, spent_s / planned_s) if planned_s else 1
+        if not args.each_once and run and spent_s + pace * plan.seconds(era) > limit_s + plan.ERA_OVERHEAD_S:
+            break
+        run.append(era)
+        try:
+            run_era(era, args, tally)
+        except Exception as e:  # pylint: disable=broad-except
+            tally.refuse(f"the era was not finished: {e!r}")  # its checker has not spoken
+            traceback.print_exc()
+        planned_s += plan.seconds(era)
+    return run
+
+
+def prepare(args):
+    if os.path.isdir("/dev/shm"):
+        tempfile.tempdir = "/dev/shm"  # a disk that is slow for Redis would be a fault that nobody injected
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # 1000 clients at once
+    if args.full:
+        args.minutes = FULL_MINUTES
 
 
 def main(argv=None):
     args = arguments(argv)
-    eras = plan.each_once(args.seed, 8) if args.each_once else \
+    prepare(args)
+    eras = plan.each_once(args.seed, EACH_ONCE_S) if args.each_once else \
         plan.draw(args.seed, args.minutes, args.phase_seconds, args.only)
     if args.plan:
         for era in eras:
             print(f"era {era.number} {era.topology.name} D={era.bound_ms} ms, {era.pods} pods of "
                   f"{era.max_memory >> 20} MiB: " + "; ".join(" ".join(p.kinds) for p in era.phases))
         return 0
-    if os.path.isdir("/dev/shm"):
-        tempfile.tempdir = "/dev/shm"  # a disk that is slow for Redis would be a fault that nobody injected
-    tally = Tally()
-    for era in eras:
-        try:
-            run_era(era, args, tally)
-        except Exception as e:  # pylint: disable=broad-except
-            tally.refuse(f"the era was not finished: {e!r}")  # its checker has not spoken
-            traceback.print_exc()
-    for kind in required_missing(eras, tally):
-        tally.refuse(f"{kind} had no effect: the run shows nothing about it")
-    tally.expect_hits()
+    tally = Tally(FULL if args.full else AT_ALL)
+    drawn = {kind for era in run_eras(eras, args, tally) for phase in era.phases for kind in phase.kinds}
+    tally.expect_shown(faults.NUMBERS if args.full else drawn)
     print(tally.report())
     if args.report:
         tally.write(args.report)
-    return 1 if tally.violations else 3 if tally.refusals else 0
+    return tally.status()
 
 
 if __name__ == "__main__":

@@ -40,6 +40,11 @@ def _writes(rng, topology):
     return rng.choice([20, 800, 800]) if topology.keeps == "everything" else 800
 
 
+def seconds(era):
+    """How long it takes, about."""
+    return ERA_OVERHEAD_S + sum(phase.seconds for phase in era.phases)
+
+
 def draw(seed, minutes, phase_seconds, only=None):
     """Eras for about so long."""
     rng = random.Random(seed)

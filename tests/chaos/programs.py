@@ -47,8 +47,6 @@ def _await_redis(redis, patience_s):
             try:
                 client.ping()
                 return None
-            except (redis_py.AuthenticationError, redis_py.NoPermissionError):
-                return None
             except (redis_py.RedisError, OSError):
                 time.sleep(0.005)
     redis.kill()

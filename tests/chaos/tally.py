@@ -3,18 +3,56 @@ import json
 import re
 import threading
 import time
-from collections import Counter
+from collections import Counter, namedtuple
 
 import faults
 
+# faults and reads of the run; `each` kind's effects, `long` instead for those that last long; values of D.
+Required = namedtuple("Required", "faults reads each long bounds_ms")
+AT_ALL = Required(1, 1, 1, 1, ())
+FULL = Required(10_000, 100_000_000, 100, 10, (250, 1000))
+
+# Of so many eras the times may be left unjudged because the machine was too slow; more, and the run is. Picked.
+UNJUDGED_SHARE_MAX = 0.1
+
+
+class Age:
+    """How old the proofs of answers were when the library looked at them last: a distribution."""
+
+    def __init__(self):
+        self.reads, self.max_ms, self._buckets = 0, 0.0, Counter()
+
+    def add(self, report):
+        self.reads += report.get("checked_reads", 0)
+        self.max_ms = max(self.max_ms, report.get("age", {}).get("max_ms", 0))
+        for edge_ns, count in report.get("age_buckets", []):
+            self._buckets[edge_ns] += count
+
+    def quantile_ms(self, share):
+        """At least this share is at or below it."""
+        seen, whole = 0, sum(self._buckets.values())
+        for edge_ns, count in sorted(self._buckets.items()):
+            seen += count
+            if seen >= share * whole:
+                return min(edge_ns / 1e6, self.max_ms)
+        return self.max_ms
+
+    def summary(self):
+        return {"checked_reads": self.reads, "max_ms": self.max_ms,
+                **{name: self.quantile_ms(share) for name, share in
+                   (("p50_ms", .5), ("p99_ms", .99), ("p9999_ms", .9999))}}
+
 
 class Tally:
-    def __init__(self):
+    def __init__(self, required=AT_ALL):
+        self.required = required
         self._lock = threading.Lock()
         self.count, self.effect, self.troubled = Counter(), Counter(), Counter()
         self.violations, self.figures, self.checks = [], {}, []
         self.refusals = []  # why the run shows nothing although no promise was seen broken
+        self.unjudged = []  # eras in which the machine was too slow: what fired and was read there does not count
         self.excused = Counter()
+        self.ages = {}      # by D in ms
         self.load = Counter()
         self.reads = self.hits = 0
         self.begun = time.monotonic()
@@ -28,7 +66,7 @@ class Tally:
     def trouble(self, number, error):
         """It could not be made; that is neither fault nor effect."""
         with self._lock:
-            self.troubled[f"{number}: {error!r}"[:160]] += 1
+            self.troubled[f"{number}: {error!r}"[:400]] += 1
 
     def violation(self, promise, text):
         with self._lock:
@@ -56,10 +94,6 @@ class Tally:
             self.reads += life["reads"]
             self.hits += life["hits"]
 
-    def expect_hits(self):
-        if self.hits * 2 <= self.reads:
-            self.refuse(f"hits were {self.hits} of {self.reads} reads, not more than half")
-
     def loaded(self, totals):
         for one in totals:
             self.load.update({name: n for name, n in one.items() if isinstance(n, int)})
@@ -72,52 +106,131 @@ class Tally:
     def snapshot(self):
         return Counter(self.count), Counter(self.effect)
 
-    def checked(self, era, status, report, text):
+    # ---- eras ---------------------------------------------------------------------------------------------
+
+    def checked(self, era, status, report, text, before):
+        """What the checker said of an era; before: the snapshot at its beginning."""
         self.checks.append({"era": era.number, "topology": era.topology.name, "bound_ms": era.bound_ms,
                             "status": status, "report": report})
         self.excused.update(report.get("excused", {}))
         self.figure("share of the time in which the machine held a pod back, in the worst era",
                     report.get("stalled_share", 0))
         if status == 5:
-            self.refuse("the machine held the pods back in " + f"{report['stalled_share']:.1%} of the time: "
-                        f"AVAIL and CONV were not judged ({report['violations'].keys() or 'nothing'} came late)")
+            self._not_judged(report, before)
             return
+        self.ages.setdefault(era.bound_ms, Age()).add(report)
         if status == 3 and re.fullmatch(r"hits were [^;]*", report.get("refused_to_pass", "")):
             return  # asked of the run as a whole: an era in which Redis forgets has little to hit
         if status != 0:
-            meaning = {1: "violations", 2: "usage", 3: "refused to pass", 4: "unreadable"}.get(status, status)
-            broken = [line for line in text.splitlines() if re.match(r"\w+ violated \d+ times", line)]
-            refused = [line for line in text.splitlines() if line.startswith("refused to pass")]
-            self.violation(" ".join(line.split()[0] for line in broken) or "chaos-check",
-                           "\n".join([f"{meaning}:", *broken, *refused, "", text[:20000]]))
+            self._broken(status, text)
+
+    def _not_judged(self, report, before):
+        late = ", ".join(report["violations"]) or "nothing"
+        text = f"held back in {report['stalled_share']:.1%} of the time; {late} came late"
+        self.unjudged.append({"where": self.where, "text": text})
+        self.count, self.effect = before
+        print(f"NOT JUDGED [{self.where}]: {text}", flush=True)
+
+    def _broken(self, status, text):
+        meaning = {1: "violations", 2: "usage", 3: "refused to pass", 4: "unreadable"}.get(status, status)
+        broken = [line for line in text.splitlines() if re.match(r"\w+ violated \d+ times", line)]
+        refused = [line for line in text.splitlines() if line.startswith("refused to pass")]
+        said = "\n".join([f"{meaning}:", *broken, *refused, "", text[:20000]])
+        if status == 1:
+            self.violation(" ".join(line.split()[0] for line in broken) or "chaos-check", said)
+        else:
+            self.refuse(said)
+
+    # ---- what it shows ------------------------------------------------------------------------------------
+
+    def needed(self, number):
+        return self.required.long if faults.lasts_long(number) else self.required.each
+
+    def checked_reads(self):
+        return sum(age.reads for age in self.ages.values())
+
+    def expect_shown(self, kinds):
+        """Refuses a run that shows less than is required of it."""
+        required, self.where = self.required, "the whole run"
+        for kind in faults.NUMBERS:
+            if kind in kinds and self.effect[kind] < self.needed(kind):
+                self.refuse(f"{kind} had an effect {self.effect[kind]} times, not {self.needed(kind)}")
+        if sum(self.effect.values()) < required.faults:
+            self.refuse(f"{sum(self.effect.values()):,} faults with effect, not {required.faults:,}")
+        if self.checked_reads() < required.reads:
+            self.refuse(f"{self.checked_reads():,} checked reads, not {required.reads:,}")
+        for bound_ms in required.bounds_ms:
+            if bound_ms not in self.ages:
+                self.refuse(f"D = {bound_ms} ms was not tried")
+        if self.hits * 2 <= self.reads:
+            self.refuse(f"hits were {self.hits} of {self.reads} reads, not more than half")
+        if len(self.unjudged) > UNJUDGED_SHARE_MAX * len(self.checks):
+            self.refuse(f"not judged: the machine was too slow in {len(self.unjudged)} of {len(self.checks)} eras")
+
+    def status(self):
+        return 1 if self.violations else 3 if self.refusals else 0
+
+    def verdict(self):
+        return {0: "passed: no promise was broken, and all that was required was shown",
+                1: "violated", 3: "refused to pass: no promise was seen broken, but less was shown than is required",
+                }[self.status()]
 
     def summary(self):
-        return {"seconds": round(time.monotonic() - self.begun, 1), "faults": sum(self.count.values()),
-                "with_effect": sum(self.effect.values()), "fired": self.fired_json(), "figures": self.figures,
-                "load": self.load, "daemons": {"reads": self.reads, "hits": self.hits},
-                "troubles": dict(self.troubled), "violations": self.violations,
-                "refusals": self.refusals, "excused": self.excused, "checks": self.checks}
-
-    def table(self):
-        lines = ["| fault | what | endangers | injected | with effect |", "|---|---|---|---|---|"]
-        for number in faults.NUMBERS:
-            if self.count[number]:
-                lines.append(f"| {number} | {faults.title(number)} | {faults.endangers(number)} | "
-                             f"{self.count[number]:,} | {self.effect[number]:,} |")
-        lines.append(f"| all | | | {sum(self.count.values()):,} | {sum(self.effect.values()):,} |")
-        return "\n".join(lines)
+        return {"verdict": self.verdict(), "seconds": round(time.monotonic() - self.begun, 1),
+                "required": self.required._asdict(),
+                "faults": sum(self.count.values()), "with_effect": sum(self.effect.values()),
+                "fired": self.fired_json(), "checked_reads": self.checked_reads(),
+                "age_at_the_library": {f"D={d} ms": age.summary() for d, age in sorted(self.ages.items())},
+                "figures": self.figures, "load": self.load, "daemons": {"reads": self.reads, "hits": self.hits},
+                "troubles": dict(self.troubled), "violations": self.violations, "refusals": self.refusals,
+                "not_judged": self.unjudged, "excused": self.excused, "checks": self.checks}
 
     def write(self, path):
         with open(path, "w", encoding="utf-8") as f:
             json.dump(self.summary(), f, indent=1)
             f.write("\n")
 
+    def fault_table(self):
+        lines = ["| fault | what | endangers | fired | with effect | required | verdict |",
+                 "|---|---|---|---|---|---|---|"]
+        for number in faults.NUMBERS:
+            if self.count[number] or self.required is FULL:
+                needed = self.needed(number)
+                lines.append(f"| {number} | {faults.title(number)} | {faults.endangers(number)} | "
+                             f"{self.count[number]:,} | {self.effect[number]:,} | "
+                             f"{needed}{' (lasts long)' if faults.lasts_long(number) else ''} | "
+                             f"{_reached(self.effect[number], needed)} |")
+        total = sum(self.effect.values())
+        lines.append(f"| all | | | {sum(self.count.values()):,} | {total:,} | {self.required.faults:,} | "
+                     f"{_reached(total, self.required.faults)} |")
+        return lines
+
+    def read_table(self):
+        lines = ["| D | checked reads | required | staleness at the library's check: p50 | p99 | p99.99 | max | "
+                 "verdict |", "|---|---|---|---|---|---|---|---|"]
+        for bound_ms, age in sorted(self.ages.items()):
+            quantiles = " | ".join(f"{age.quantile_ms(share):.3f} ms" for share in (.5, .99, .9999))
+            lines.append(f"| {bound_ms} ms | {age.reads:,} | | {quantiles} | {age.max_ms:.3f} ms | "
+                         f"{'<= D' if age.max_ms <= bound_ms else 'ABOVE D'} |")
+        lines.append(f"| all | {self.checked_reads():,} | {self.required.reads:,} | | | | | "
+                     f"{_reached(self.checked_reads(), self.required.reads)} |")
+        return lines
+
     def report(self):
-        lines = [self.table(), "", "load: " + ", ".join(f"{n} {value:,}" for n, value in self.load.items())]
+        lines = [*self.fault_table(), "", *self.read_table(), ""]
+        lines.append("load: " + ", ".join(f"{n} {value:,}" for n, value in self.load.items()))
+        lines.append(f"hits {self.hits:,} of {self.reads:,} reads of the daemons")
         lines += [f"{name}: {value:.2f}" for name, value in sorted(self.figures.items())]
         lines += [f"not injected {count} times: {text}" for text, count in self.troubled.items()]
         lines += [f"excused by stalls of the machine: {n} {count}" for n, count in self.excused.items() if count]
+        lines += [f"not judged: {one['text']} [{one['where']}]" for one in self.unjudged]
         lines += [f"refused to pass: {one['text']} [{one['where']}]" for one in self.refusals]
         seconds = time.monotonic() - self.begun
-        lines.append(f"{sum(self.count.values())} faults in {seconds:.0f} s, {len(self.violations)} violations")
+        lines.append(f"{sum(self.count.values()):,} faults and {self.checked_reads():,} checked reads in "
+                     f"{seconds:.0f} s, {len(self.violations)} violations")
+        lines.append(f"verdict: {self.verdict()}")
         return "\n".join(lines)
+
+
+def _reached(value, needed):
+    return "reached" if value >= needed else "MISSED"
