@@ -30,7 +30,8 @@ static void status_text(const struct daemon *d, char text[static NOTIFY_STATUS_M
     else if (status.as_of > 0)
         snprintf(lag, sizeof(lag), "lag %llu s", (unsigned long long)((now - status.as_of) / (1000 * NS_PER_MS)));
     if (status.ready && !status.writes_ok && d->config->pod.may_write)
-        snprintf(writes, sizeof(writes), " for reads only (%s)", status.writes_text);
+        snprintf(writes, sizeof(writes), " for reads only (%s)",
+                 status.writes_text[0] ? status.writes_text : "writes are being tried");
     snprintf(text, NOTIFY_STATUS_MAX, "%s%s, %llu entries, %s%s%s%s", status.ready ? "ready" : "not ready", writes,
              (unsigned long long)status.entries, lag, d->reload.error ? "; the last reload failed" : "",
              status.ready ? "" : ": ", status.ready ? "" : status.reason_text);

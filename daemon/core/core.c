@@ -10,8 +10,7 @@
 
 static const char *const reason_texts[REASON_COUNT] = {
     [REASON_NONE] = "",
-    [REASON_NO_LINK] =
-        "no usable connection to Redis; see `dcachectl status` for its state and check [redis] addr",
+    [REASON_NO_LINK] = "no usable connection to Redis; the line redis of `dcachectl status` says why",
     [REASON_NOT_MASTER] =
         "the Redis behind this pod is not one master: its role is not master, or the two connections "
         "end on different servers; check [redis] addr",

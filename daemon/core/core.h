@@ -489,7 +489,7 @@ struct core_status {
     uint64_t last, store_seq; /* delivered up to; seq of the last meta read */
     uint64_t as_of;           /* of the subscription; 0: never */
     uint64_t round_trip_ns;   /* of the last heartbeat */
-    uint64_t store_us;        /* store time at as_of; 0: unknown */
+    uint64_t store_us;        /* store time now, estimated; 0: unknown */
     uint64_t entries, entries_bytes, floors, floors_bytes;
     unsigned waiting, writes_pending;
 };

@@ -114,10 +114,10 @@ static void pack_core_status(struct buffer *b, const struct ops *ops, const stru
     map_uint(b, "writes_pending", s->writes_pending);
     /* The store's clock now, as far as it is known: the wall clock of this machine should agree. */
     pack_text(b, "store_time_us");
-    if (s->store_us == 0 || s->as_of == 0)
+    if (s->store_us == 0)
         pack_nil(b);
     else
-        pack_uint(b, s->store_us + (now > s->as_of ? now - s->as_of : 0) / NS_PER_US);
+        pack_uint(b, s->store_us);
 }
 
 /* The counters that say how well it goes; all of them are in `stats`. */

@@ -30,6 +30,17 @@ def test_a_daemon_without_redis_says_so_refuses_and_serves_soon_after_it_is_ther
         assert client.get(b"k")["value"] == b"v"
 
 
+def test_the_clock_of_the_store_is_told_right_while_redis_is_away(redis, start_daemon):
+    daemon = start_daemon(redis, config=BOUND)
+    redis.stop()
+    with daemon.client() as client:
+        daemon.wait_until(lambda: client.call("status")["as_of_age_ms"] > 1000)
+        asked = time.time_ns() // 1000
+        told = client.call("status")["store_time_us"]
+    # It is the clock of this machine; how long the answer of TIME took is not known, at most a heartbeat.
+    assert asked - 5000 < told < time.time_ns() // 1000 + 400000
+
+
 def test_a_killed_daemon_serves_again_within_a_second_and_knows_what_it_acknowledged(redis, start_daemon):
     daemon = start_daemon(redis)
     for version in range(1, 6):

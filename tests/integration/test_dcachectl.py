@@ -108,9 +108,10 @@ STATUS = {"server": "dcached 0.1.0", "pod": "pod-a", "role": "writer", "ready": 
           "redis_durability": "AOF, fsync everysec", "uptime_ms": 10980000, "connections": 3, "pid": 12}
 STATUSES = {
     "healthy": ({}, 0),
-    "not_ready": ({"ready": False, "reason": "no usable connection to Redis", "writes_ok": False,
+    "not_ready": ({"ready": False, "reason": "no usable connection to Redis",
                    "redis_data": "down", "redis_subscription": "connecting", "redis_version": "", "redis_role": "",
                    "redis_durability": "", "as_of_age_ms": 7300000}, 6),
+    "writes_not_yet": ({"writes_ok": False}, 0),
     "writes_fail": ({"writes_ok": False, "writes_text": "the user may not PUBLISH on the channel"}, 0),
     "disk_full": ({"redis_persistence_trouble": "the last write to the AOF failed", "redis_replicas": 1}, 0),
     "reader": ({"role": "reader", "writes_ok": False, "writes_text": "a reader pod does not write"}, 0),
