@@ -325,6 +325,7 @@ struct core_effect {
             struct meta seen;  /* what has to be there still */
             struct run_id run; /* the new epoch stands on */
             uint64_t min_seq;  /* seq is raised to at least this (and to store time in microseconds) */
+            uint64_t min_cleared;
         } propose;
         struct {
             uint64_t id;

@@ -34,10 +34,23 @@ void proof_forget(struct core *core, const char *why)
     trace_event(core, TRACE_EPOCH, .seq = core->view.meta.seq);
 }
 
+/* What has been cleared in the epoch of this meta, as far as this pod knows. */
+static uint64_t least_cleared(const struct core *core, const struct meta *meta)
+{
+    bool known = core->view.adopted && epoch_equal(&core->view.meta.epoch, &meta->epoch);
+
+    return known ? core->view.meta.cleared : 0;
+}
+
 static void adopt(struct core *core, const struct meta *meta, const struct run_id *run, const char *why)
 {
+    uint64_t cleared = least_cleared(core, meta);
+
     proof_forget(core, why);
     core->view = (struct store_view){.adopted = true, .meta = *meta, .run = *run};
+    /* What was cleared in it does not come back: under such a meta nothing is fetched. */
+    if (cleared > meta->cleared)
+        core->view.meta.cleared = cleared;
     core->highest = meta->seq;
     core->counters.epochs++;
 
@@ -48,10 +61,11 @@ static void adopt(struct core *core, const struct meta *meta, const struct run_i
     }
 }
 
+/* A clear begins an epoch: within one, `cleared` stays. */
 static bool same_store(const struct store_view *view, const struct meta *meta)
 {
     return view->adopted && view->meta.state == meta->state && epoch_equal(&view->meta.epoch, &meta->epoch) &&
-           run_id_equal(&view->meta.run, &meta->run);
+           run_id_equal(&view->meta.run, &meta->run) && view->meta.cleared == meta->cleared;
 }
 
 static bool meta_matches(const struct core *core, const struct meta *meta, uint64_t highest)
@@ -68,10 +82,7 @@ bool proof_fetch_matches(const struct core *core, const struct core_event *event
 
 enum fetch_result proof_fetch_found(const struct core_event *event)
 {
-    uint64_t seq = event->fetched.record.seq;
-
-    if (event->fetched.result == FETCH_RECORD &&
-        (seq <= event->fetched.meta.cleared || seq <= event->fetched.closing.cleared))
+    if (event->fetched.result == FETCH_RECORD && event->fetched.record.seq <= event->fetched.meta.cleared)
         return FETCH_ABSENT;
     return event->fetched.result;
 }
@@ -113,7 +124,7 @@ static bool meta_usable(const struct core *core, const struct meta *meta, const 
     bool known = core->view.adopted && epoch_equal(&core->view.meta.epoch, &meta->epoch);
 
     return meta->state == META_OK && run_id_equal(&meta->run, run) &&
-           !(known && meta->seq < core->heartbeat.highest);
+           !(known && (meta->seq < core->heartbeat.highest || meta->cleared != core->view.meta.cleared));
 }
 
 static const char *proposal_reason(const struct core *core, const struct meta *meta, const struct run_id *run)
@@ -126,7 +137,9 @@ static const char *proposal_reason(const struct core *core, const struct meta *m
         return run_changed(&core->view, run);
     if (!run_id_equal(&meta->run, run))
         return "Redis restarted or failed over: meta stands on another run id";
-    return "seq went back: the store lost writes (restore or failover to a stale replica)";
+    if (meta->seq < core->heartbeat.highest)
+        return "seq went back: the store lost writes (restore or failover to a stale replica)";
+    return "what was cleared in this epoch has changed: meta was written past dcached";
 }
 
 static void propose(struct core *core, const struct meta *meta, const struct run_id *run)
@@ -142,6 +155,7 @@ static void propose(struct core *core, const struct meta *meta, const struct run
     effect->propose.seen = *meta;
     effect->propose.run = *run;
     effect->propose.min_seq = core->highest;
+    effect->propose.min_cleared = least_cleared(core, meta);
     core->proposing = true;
     core->identity_ok = false;
     if (!core->view.adopted)
@@ -163,7 +177,6 @@ bool proof_epoch_read(struct core *core, const struct meta *meta, const struct r
         core->proposal_why[0] = '\0';
     }
     core->view.meta.seq = meta->seq;
-    core->view.meta.cleared = meta->cleared;
     if (meta->seq > core->highest)
         core->highest = meta->seq;
     return true;

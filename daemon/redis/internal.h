@@ -42,7 +42,7 @@ struct write_item {
 struct propose_item {
     struct meta seen;
     struct run_id run;
-    uint64_t min_seq;
+    uint64_t min_seq, min_cleared;
 };
 
 /* One request on the data connection: one or more commands whose replies come in a row. */

@@ -1,5 +1,5 @@
 -- Begins a new epoch if meta still is as the daemon saw it.
--- KEYS: meta. ARGV: epoch and run seen ('' where missing), new epoch, new run, lowest seq (19 digits).
+-- KEYS: meta. ARGV: epoch and run seen ('' where missing), new epoch, new run, lowest seq, lowest cleared (19 digits).
 -- Answers P (it is in) or O (meta is another by now).
 local epoch, run, seq, cleared, wrong_type = meta_read(KEYS[1])
 if epoch ~= ARGV[1] or run ~= ARGV[2] then
@@ -13,7 +13,10 @@ end
 if not seq or seq < at_least then
     seq = at_least
 end
-if cleared and seq < cleared then
+if not cleared or cleared < ARGV[6] then
+    cleared = ARGV[6]
+end
+if seq < cleared then
     seq = cleared
 end
 if wrong_type then
@@ -22,7 +25,7 @@ end
 -- What was swept of another history may be there again.
 redis.pcall('HDEL', KEYS[1], 'swept')
 local set = redis.pcall('HSET', KEYS[1], 'epoch', ARGV[3], 'run', ARGV[4], 'seq', plain(seq),
-                        'cleared', plain(cleared or '0'))
+                        'cleared', plain(cleared))
 if type(set) == 'table' and set.err then
     return redis.error_reply('ERR HSET: ' .. set.err)
 end

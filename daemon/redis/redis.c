@@ -157,7 +157,8 @@ static void queue_data(struct redis *redis, const struct core_effect *fx)
         struct propose_item *item = QUEUE_MORE(redis, q, proposal, proposals);
 
         if (item)
-            *item = (struct propose_item){fx->propose.seen, fx->propose.run, fx->propose.min_seq};
+            *item = (struct propose_item){fx->propose.seen, fx->propose.run, fx->propose.min_seq,
+                                          fx->propose.min_cleared};
     } else if (fx->type == FX_FETCH) {
         struct fetch_item *item = QUEUE_MORE(redis, q, fetch, fetches);
 

@@ -270,13 +270,14 @@ static bool propose_call(struct redis *redis, const struct propose_item *item)
     if (!p)
         return false;
     epoch_draw(redis, &epoch);
-    data_script(redis, LUA_PROPOSE, 1, 5);
+    data_script(redis, LUA_PROPOSE, 1, 6);
     resp_argument_text(out, redis->meta_key);
     resp_argument_text(out, item->seen.epoch.text);
     resp_argument_text(out, item->seen.run.text);
     resp_argument_text(out, epoch.text);
     resp_argument_text(out, item->run.text);
     argument_digits(out, item->min_seq < VERSION_MAX ? item->min_seq : VERSION_MAX);
+    argument_digits(out, item->min_cleared);
     return true;
 }
 

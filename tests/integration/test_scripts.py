@@ -408,8 +408,8 @@ def test_clear_on_another_epoch_run_or_after_its_deadline_does_nothing(db):
 
 # ---- propose ----
 
-def propose(db, seen_epoch, seen_run, epoch, run=RUN, min_seq=0):
-    return db.eval(PROPOSE, 1, META, seen_epoch, seen_run, epoch, run, pad(min_seq))
+def propose(db, seen_epoch, seen_run, epoch, run=RUN, min_seq=0, min_cleared=0):
+    return db.eval(PROPOSE, 1, META, seen_epoch, seen_run, epoch, run, pad(min_seq), pad(min_cleared))
 
 
 def test_an_epoch_is_proposed_for_an_empty_store(db):
@@ -427,6 +427,15 @@ def test_seq_of_a_new_epoch_is_the_highest_of_all_that_is_known(db):
     assert seq_of(db) == high
     assert propose(db, "a" * 32, RUN, "b" * 32, min_seq=5) == b"P"
     assert seq_of(db) == high
+
+
+def test_what_was_cleared_stays_cleared_in_a_new_epoch(db):
+    high = 2**62 + 1
+    assert propose(db, EPOCH, RUN, "a" * 32, min_cleared=high) == b"P"
+    assert db.hget(META, "cleared") == str(high).encode()
+    assert seq_of(db) == high
+    assert propose(db, "a" * 32, RUN, "b" * 32, min_cleared=5) == b"P"
+    assert db.hget(META, "cleared") == str(high).encode()
 
 
 def test_cleared_beyond_seq_is_no_meta_to_write_under_and_is_overtaken_by_a_new_epoch(db):

@@ -170,17 +170,13 @@ static void a_fetch_overtaken_by_an_epoch_is_discarded(void **state)
 static void a_record_that_a_clear_covers_is_absent(void **state)
 {
     struct rig rig;
-    struct core_event event = {.type = EV_FETCHED};
+    struct core_config config = config_default();
     (void)state;
 
-    harness_open(&rig);
-    event.fetched.id = harness_fetch(&rig, "k");
-    event.fetched.meta = meta_now(&rig);
-    event.fetched.meta.cleared = 9;
-    event.fetched.closing = event.fetched.meta;
-    event.fetched.result = FETCH_RECORD;
-    event.fetched.record = record_of(9, 4, "cleared");
-    step(&rig, &event);
+    rig_open(&rig, &config);
+    rig.cleared = 9;
+    make_ready(&rig);
+    fetched(&rig, harness_fetch(&rig, "k"), FETCH_RECORD, record_of(9, 4, "cleared"));
     assert_int_equal(want(&rig, FX_READ_DONE)->read_done.outcome, READ_ABSENT);
     harness_close(&rig);
 }

@@ -33,6 +33,26 @@ static void a_seq_that_went_back_ends_the_epoch(void **state)
     harness_close(&rig);
 }
 
+/* What was cleared must not come back because somebody put meta back by hand. */
+static void a_clear_that_meta_has_forgotten_ends_the_epoch_and_is_kept(void **state)
+{
+    struct rig rig;
+    struct core_config config = config_default();
+    (void)state;
+
+    rig_open(&rig, &config);
+    rig.cleared = 7;
+    make_ready(&rig);
+    rig.cleared = 0;
+    get(&rig, "k");
+    uint64_t fetch = want(&rig, FX_FETCH)->fetch.id;
+    fetched(&rig, fetch, FETCH_RECORD, record_of(6, 6, "cleared"));
+    assert_null(find(&rig, FX_READ_DONE));
+    harness_identified_as(&rig, harness_ask(&rig), epoch_a, 10);
+    assert_int_equal(want(&rig, FX_PROPOSE)->propose.min_cleared, 7);
+    harness_close(&rig);
+}
+
 /* Connects `newer` to another server than the one the first is on; the first has to be made again, and no more. */
 static void connect_elsewhere(enum core_link newer)
 {
@@ -248,6 +268,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_deleted_meta_and_many_writes_within_one_heartbeat_are_noticed),
         cmocka_unit_test(a_seq_that_went_back_ends_the_epoch),
+        cmocka_unit_test(a_clear_that_meta_has_forgotten_ends_the_epoch_and_is_kept),
         cmocka_unit_test(of_two_connections_on_two_servers_the_older_is_made_again),
         cmocka_unit_test(nothing_is_a_hit_any_more_once_the_server_was_seen_demoted),
         cmocka_unit_test(a_lower_version_after_an_expiry_is_served),

@@ -84,19 +84,6 @@ static void an_absence_counts_from_the_meta_before_it(void **state)
     harness_close(&rig);
 }
 
-static void a_record_that_was_cleared_while_it_was_fetched_is_absent(void **state)
-{
-    struct rig rig;
-    (void)state;
-
-    harness_open(&rig);
-    struct core_event event = answer_to(&rig, harness_fetch(&rig, "k"), FETCH_RECORD, record_of(9, 4, "cleared"));
-    event.fetched.closing.cleared = 9;
-    step(&rig, &event);
-    assert_int_equal(want(&rig, FX_READ_DONE)->read_done.outcome, READ_ABSENT);
-    harness_close(&rig);
-}
-
 /* ---- a rollback inside one server process ------------------------------------------------------------------- */
 
 /* The next heartbeat is answered by the same process with this replication id; meta is `epoch` on `stands_on`. */
@@ -232,7 +219,6 @@ int main(void)
         cmocka_unit_test(a_record_is_neither_cached_nor_returned_if_meta_is_another_one_after_it),
         cmocka_unit_test(a_record_is_not_returned_if_the_store_went_back_after_it),
         cmocka_unit_test(an_absence_counts_from_the_meta_before_it),
-        cmocka_unit_test(a_record_that_was_cleared_while_it_was_fetched_is_absent),
         cmocka_unit_test(another_replication_history_in_the_same_process_ends_the_epoch),
         cmocka_unit_test(an_epoch_that_another_pod_has_renewed_is_not_renewed_again),
         cmocka_unit_test(a_reader_drops_what_it_has_when_the_replication_history_changes),

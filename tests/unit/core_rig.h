@@ -23,7 +23,7 @@ static const char *const run_a = "run-a";
 struct rig {
     struct core *core;
     uint64_t now;
-    uint64_t seq; /* what the pretended meta says */
+    uint64_t seq, cleared; /* what the pretended meta says */
     struct core_effect effects[64];
     unsigned count;
 };
@@ -86,7 +86,7 @@ static inline const struct core_effect *want(const struct rig *rig, enum effect_
 
 static inline struct meta meta_now(const struct rig *rig)
 {
-    struct meta meta = {.state = META_OK, .seq = rig->seq};
+    struct meta meta = {.state = META_OK, .seq = rig->seq, .cleared = rig->cleared};
     strcpy(meta.epoch.text, epoch_a);
     strcpy(meta.run.text, run_a);
     return meta;
