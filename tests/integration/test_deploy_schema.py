@@ -1,7 +1,7 @@
 """
 What Kubernetes itself would say of deploy/sidecar.yaml, and a linter of the Containerfile, both without a network.
-The checkers are those of deploy/tools, from npm: kubernetes-types is Kubernetes' own schema as types of TypeScript,
-whose compiler refuses a field that is not there, one that is missing and one of another type.
+The checkers are those of deploy/tools, from npm: kubernetes-types is Kubernetes' schema as types of TypeScript, whose
+compiler refuses a field that is not there, one that is missing and one of another type.
 """
 import copy
 import json

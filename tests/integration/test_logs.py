@@ -234,7 +234,7 @@ def test_a_password_is_in_no_log_no_argument_and_no_answer(folder, form):
             with open(f"/proc/{daemon.process.pid}/cmdline", encoding="utf-8") as f:
                 shown.append(f.read())
             with daemon.client() as client:
-                shown += [str(client.call(method)) for method in ("status", "stats")]
+                shown += [str(client.call(method)) for method in ("status", "stats", "config")]
             shown.append(subprocess.run([os.path.join(build_dir(), "daemon", "dcached"), "-c", daemon.conf,
                                          "--print-config"], capture_output=True, text=True, check=True).stdout)
             assert daemon.stop() == 0

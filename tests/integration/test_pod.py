@@ -1,7 +1,7 @@
 """
 The daemon where a sidecar lives: process 1 of a container with a read-only root without /run, as a user without a
-name and without rights, under a filter of system calls, with an application of another user in the same group and a
-boot clock of its own. It starts with what deploy/sidecar.yaml gives it.
+name and without rights, under a filter of system calls, with an application of another user in the same group and
+a boot clock of its own. It starts with what deploy/sidecar.yaml gives it.
 """
 import errno
 import os
