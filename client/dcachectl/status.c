@@ -167,14 +167,6 @@ static void render_proof(FILE *out, struct slice answer)
             store > last ? store : last, map_uint(answer, "generation"));
 }
 
-static void render_load(FILE *out, struct slice answer)
-{
-    char entries[TEXT_SMALL], floors[TEXT_SMALL], budget[TEXT_SMALL], share[TEXT_SMALL];
-
-    label(out, "cache");
-    fprintf(out, "%" PRIu64 " entries, %s; %" PRIu64 " floors, %s", map_uint(answer, "entries"),
-            text_size(entries, map_uint(answer, "entries_bytes")), map_uint(answer, "floors"),
-            text_size(floors, map_uint(answer, "floors_bytes")));
 /* "2026-01-02 03:04:05 UTC" */
 static const char *when(char text[TEXT_SMALL], uint64_t wall_ms)
 {
@@ -212,6 +204,14 @@ static void render_config(FILE *out, struct slice answer, bool color)
     }
 }
 
+static void render_load(FILE *out, struct slice answer)
+{
+    char entries[TEXT_SMALL], floors[TEXT_SMALL], budget[TEXT_SMALL], share[TEXT_SMALL];
+
+    label(out, "cache");
+    fprintf(out, "%" PRIu64 " entries, %s; %" PRIu64 " floors, %s", map_uint(answer, "entries"),
+            text_size(entries, map_uint(answer, "entries_bytes")), map_uint(answer, "floors"),
+            text_size(floors, map_uint(answer, "floors_bytes")));
     if (map_uint(answer, "memory_bytes") > 0)
         fprintf(out, "; budget %s", text_size(budget, map_uint(answer, "memory_bytes")));
     putc('\n', out);
@@ -238,6 +238,7 @@ void status_render(FILE *out, struct slice answer, bool color)
     render_redis(out, answer);
     render_proof(out, answer);
     render_load(out, answer);
+    render_config(out, answer, color);
 }
 
 int verb_status(struct ctl *ctl)
@@ -246,7 +247,6 @@ int verb_status(struct ctl *ctl)
     struct json json = json_to(stdout);
     struct slice answer;
     struct cursor c;
-    render_config(out, answer, color);
     dcache_result result;
 
     buffer_append(&params, "\x90", 1);
