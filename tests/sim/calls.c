@@ -188,7 +188,7 @@ static void call_set(struct world *w, int pod, int key)
 {
     struct op *op = set_new(w, pod, key, draw_version(w, key)), *other;
 
-    draw_ttl(op, 100);
+    draw_ttl(op, w->ttl_permille);
     op_ask(op);
     if (!op->version || w->pods_count < 2 || !rng_chance(&w->call_rng, 150))
         return;

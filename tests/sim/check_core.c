@@ -1,4 +1,4 @@
-/* What a core answers, at that very moment: its own lease check, FILL, TTL, and how it counts. */
+/* What a core answers, at that very moment: its own lease check, FILL, TTL, GUARD, and how it counts. */
 #include <inttypes.h>
 
 #include "tests/sim/check.h"
@@ -25,7 +25,8 @@ static void check_fill(struct world *w, int pod, int key, const struct core_answ
                   got->version, got->seq, want->version, want->seq);
 }
 
-/* When the life of a value has ended, in virtual time. The same payload may have been stored again: the last one. */
+/* When the life of a value has ended, in virtual time. The same payload may have been stored again: the last one.
+ */
 static uint64_t expiry_of(const struct world *w, int epoch, int key, int content, uint64_t version)
 {
     const struct truth_line *line = &w->truth.epochs[epoch].lines[key];
@@ -44,8 +45,8 @@ static uint64_t expiry_of(const struct world *w, int epoch, int key, int content
 }
 
 /*
- * TTL: whatever a cached value came with, and however late that was, it lives no longer than in the store. What was
- * asked for was there when the store read it. Only where the store's clock is steady.
+ * TTL: whatever a cached value came with, and however late that was, it lives no longer than in the store. What
+ * was asked for was there when the store read it. Only where the store's clock is steady.
  */
 static void check_ttl(struct world *w, int pod, int key, const struct core_answer *a)
 {
@@ -60,6 +61,17 @@ static void check_ttl(struct world *w, int pod, int key, const struct core_answe
                       (double)(moment - expiry) / 1e9);
 }
 
+/* GUARD: with the replica guard on, nothing is called fresh of a moment at which another server was the primary.
+ */
+static void check_guard(struct world *w, int pod, int key, const struct core_answer *a)
+{
+    uint64_t superseded = a->epoch < 0 ? NEVER : w->truth.epochs[a->epoch].superseded;
+
+    if (w->pods[pod].config.staleness.min_replicas > 0 && superseded != NEVER && a->as_of > superseded)
+        world_violate(w, "GUARD", pod, key, "the core calls fresh %.6f after another server became the primary",
+                      (double)(a->as_of - superseded) / 1e9);
+}
+
 void check_core_answer(struct world *w, int pod, const struct core_read *read, const struct core_answer *a)
 {
     bool proven = a->outcome == READ_FRESH || a->outcome == READ_ABSENT;
@@ -70,8 +82,10 @@ void check_core_answer(struct world *w, int pod, const struct core_read *read, c
         world_violate(w, "STRONG", pod, read->key, "the proof is older than the read");
     if (proven || a->outcome == READ_STALE)
         check_fill(w, pod, read->key, a);
-    if (proven)
+    if (proven) {
         check_ttl(w, pod, read->key, a);
+        check_guard(w, pod, read->key, a);
+    }
 }
 
 void check_core_counters(struct world *w, int pod, const struct core *core)

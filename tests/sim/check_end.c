@@ -95,6 +95,8 @@ static void check_first_hit(struct world *w, const struct pod *p)
 
     if (p->hit_at == 0 || node->epoch < 0)
         return;
+    if (w->guarded)
+        limit += w->bound_ns / 8; /* a WAIT from before */
     if (w->truth.epochs[node->epoch].begins > healed)
         healed = w->truth.epochs[node->epoch].begins;
     if (p->restored_at >= w->heal_at && p->hit_at > p->restored_at + RESTART_NS)

@@ -94,6 +94,16 @@ static void fault_draw_pairing(struct world *w)
     }
 }
 
+/* What the replica guard is for: an old primary that lives on, and reads that have to ask it. */
+static void fault_draw_splits(struct world *w)
+{
+    w->invalidate_permille = 600;
+    for (int i = 0; i < 3; i++)
+        fault_draw_one(w, KIND_split_brain);
+    if (rng_chance(&w->fault_rng, 500))
+        fault_draw_one(w, (enum fault_kind)rng_below(&w->fault_rng, KIND_COUNT));
+}
+
 static void fault_draw_any(struct world *w)
 {
     struct rng *r = &w->fault_rng;
@@ -114,7 +124,9 @@ void fault_draw(struct world *w, uint32_t skip)
 {
     if (rng_chance(&w->fault_rng, 100))
         return;
-    if (rng_chance(&w->fault_rng, 180))
+    if (w->guarded && rng_chance(&w->fault_rng, 700))
+        fault_draw_splits(w);
+    else if (rng_chance(&w->fault_rng, 180))
         fault_draw_pairing(w);
     else
         fault_draw_any(w);

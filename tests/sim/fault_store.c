@@ -325,6 +325,17 @@ static void meta_begin(struct fault *f)
         lower_seq(f);
 }
 
+static void flush_between_begin(struct fault *f)
+{
+    f->node = primary_of(f)->index;
+    primary_of(f)->between = true;
+}
+
+static void flush_between_end(struct fault *f)
+{
+    f->world->nodes[f->node].between = false;
+}
+
 static void script_flush_begin(struct fault *f)
 {
     if (!running(primary_of(f)))
@@ -410,6 +421,7 @@ const struct fault_row fault_store_rows[KIND_COUNT] = {
     [KIND_max_clients] = {max_clients_begin, max_clients_end},
     [KIND_server_clock] = {server_clock_begin, NULL},
     [KIND_flush] = {meta_begin, NULL},
+    [KIND_flush_between] = {flush_between_begin, flush_between_end},
     [KIND_del_meta] = {meta_begin, NULL},
     [KIND_del_field] = {meta_begin, NULL},
     [KIND_bad_meta] = {meta_begin, NULL},

@@ -71,6 +71,7 @@ static void wire_send_messages(struct wire *wire, const uint8_t *data, size_t le
 /* ---- connections -------------------------------------------------------------------------------------------- */
 
 static void wire_pump(struct wire *wire);
+static void node_plan_tick(struct node *node);
 
 static void wire_free(struct wire *wire)
 {
@@ -152,12 +153,68 @@ static void *on_accepted(void *server, struct net_peer *peer)
     return wire;
 }
 
+static void node_tick(void *arg)
+{
+    struct node *node = arg;
+
+    if (node->tick_at != world_now(node->world))
+        return; /* an earlier one took its place */
+    node->tick_at = 0;
+    server_tick(node->server, world_now(node->world));
+    node_plan_tick(node);
+}
+
+/* A WAIT that nobody acknowledges is answered at its deadline. */
+static void node_plan_tick(struct node *node)
+{
+    uint64_t at = server_next_deadline(node->server, false), now = world_now(node->world);
+
+    if (at == UINT64_MAX || (node->tick_at && node->tick_at <= at))
+        return;
+    at = at > now ? at : now;
+    node->tick_at = at;
+    world_at(node->world, at, node_tick, node);
+}
+
+/* Where the second command of a fetch begins, or a later one; 0: this is no fetch. */
+static size_t between_commands(struct world *w, const uint8_t *bytes, size_t len)
+{
+    size_t at = 0;
+    unsigned found = 0;
+
+    if (!memmem(bytes, len, "\nGET", 4))
+        return 0;
+    for (size_t i = 3; i < len; i++) {
+        if (memcmp(bytes + i - 2, "\r\n*", 3) == 0 && rng_below(&w->node_rng, ++found) == 0)
+            at = i;
+    }
+    return at;
+}
+
+/* Once for each such fault. */
+static void strike_between(struct node *node)
+{
+    node->between = false;
+    node->world->statistics->fired[KIND_flush_between]++;
+    server_flush_all(node->server, world_now(node->world));
+}
+
 static void on_received(void *arg, const void *bytes, size_t len)
 {
     struct wire *wire = arg;
+    struct node *node = wire->node;
+    struct world *w = node->world;
+    bool struck = node->between && !wire->ended && server_is_master(node->server) &&
+                  !server_is_paused(node->server, world_now(w));
+    size_t first = struck ? between_commands(w, bytes, len) : 0;
 
+    if (first > 0) {
+        conn_feed(wire->conn, world_now(w), slice_of(bytes, first));
+        strike_between(node);
+    }
     if (!wire->ended)
-        conn_feed(wire->conn, world_now(wire->node->world), slice_of(bytes, len));
+        conn_feed(wire->conn, world_now(w), slice_of((const uint8_t *)bytes + first, len - first));
+    node_plan_tick(node);
 }
 
 static void on_peer_closed(void *arg)
@@ -215,19 +272,27 @@ static void node_pump(void *arg)
         node_replicate(replica);
 }
 
-static void on_changed(void *ctx, struct server *server, unsigned db, struct slice key, uint64_t now)
+/* Something went into the stream of this node: its replica has it soon. */
+static void pump_soon(struct node *node)
 {
-    struct node *node = ctx, *other = node_other(node);
+    struct node *other = node_other(node);
     struct world *w = node->world;
 
-    (void)now;
-    if (db != 0)
-        return;
-    witness_changed(node, key);
-    if (!other->server || server_master(other->server) != server || other->pumped || other->replication_held)
+    if (!other->server || server_master(other->server) != node->server || other->pumped || other->replication_held)
         return;
     other->pumped = true;
     world_at(w, world_now(w) + rng_between(&w->node_rng, 50 * OS_US, 4 * OS_MS), node_pump, other);
+}
+
+static void on_changed(void *ctx, struct server *server, unsigned db, struct slice key, uint64_t now)
+{
+    struct node *node = ctx;
+
+    (void)server, (void)now;
+    if (db != 0)
+        return;
+    witness_changed(node, key);
+    pump_soon(node);
 }
 
 static void on_published(void *ctx, struct server *server, struct slice channel, struct slice payload,
@@ -237,7 +302,10 @@ static void on_published(void *ctx, struct server *server, struct slice channel,
     struct world *w = node->world;
     struct captured *c;
 
-    (void)server, (void)channel, (void)now;
+    (void)server, (void)now;
+    pump_soon(node);
+    if (!slice_equal(channel, slice_text(SIM_CHANNEL)))
+        return;
     witness_published(node, payload);
     if (node->index != w->primary || !rng_chance(&w->node_rng, 300))
         return;
@@ -303,29 +371,30 @@ void node_kill(struct node *node)
     witness_refresh(node);
 }
 
-static void node_tick(void *arg)
-{
-    struct node *node = arg;
-
-    server_tick(node->server, world_now(node->world));
-}
-
 void node_pause(struct node *node, uint64_t until)
 {
     server_pause(node->server, world_now(node->world), until);
-    world_at(node->world, until, node_tick, node);
+    node_plan_tick(node);
 }
 
 /* ---- replication -------------------------------------------------------------------------------------------- */
+
+static void supersede(struct node *node, uint64_t at)
+{
+    if (node->epoch >= 0)
+        node->world->truth.epochs[node->epoch].superseded = at;
+}
 
 void node_follow(struct node *node, struct node *master)
 {
     server_set_replica_of(node->server, master->server, world_now(node->world));
     witness_refresh(node);
+    supersede(master, NEVER);
 }
 
 void node_lead(struct node *node)
 {
+    supersede(node_other(node), world_now(node->world));
     server_set_master(node->server, world_now(node->world));
     witness_refresh(node);
 }

@@ -29,6 +29,8 @@ void settings_draw(struct world *w)
     w->write_permille = (unsigned)rng_between(r, 30, 180);
     w->invalidate_permille = 200;
     w->clear_permille = rng_chance(r, 300) ? 40 : 0;
+    w->ttl_permille = rng_chance(r, 120) ? 500 : 100;
+    w->guarded = rng_chance(r, 80);
     w->persistence = (enum server_persistence)rng_below(r, PERSIST_AOF_NO + 1);
     w->crowd_pod = w->tiny_pod = -1;
     w->version_base = rng_chance(r, 250) ? UINT64_C(1) << 60 : 0;
@@ -44,6 +46,8 @@ static void draw_tables(struct world *w, struct pod *pod)
     /* 0: as many as fit. A cache that is too small for all keys makes misses: half of the reads have to hit. */
     pod->max_entries = rng_chance(r, 250) ? (size_t)rng_between(r, 1, 4) : 0;
     pod->max_floors = rng_chance(r, 400) ? (size_t)rng_between(r, 1, 4) : 0;
+    pod->max_waiting = w->faults_count && rng_chance(r, 60) ? 8 : 0;
+    pod->max_in_flight = w->faults_count && rng_chance(r, 100) ? 1 : 0;
     pod->hooked = rng_chance(r, 80);
     if (pod->number == w->tiny_pod) {
         pod->max_entries = (size_t)rng_between(r, 1, 2);
@@ -67,6 +71,7 @@ static void draw_config(struct world *w, struct pod *pod)
     c->staleness.bound_ns = w->bound_ns;
     c->staleness.on_partition = rng_chance(r, 150) ? ON_PARTITION_STALE : ON_PARTITION_REFUSE;
     c->staleness.max_stale_ns = w->bound_ns * rng_between(r, 1, 6);
+    c->staleness.min_replicas = w->guarded ? 1 : 0;
     c->cache.propagate = rng_chance(r, 300) ? PROPAGATE_INVALIDATE : PROPAGATE_VALUE;
     c->cache.default_ttl_ns = rng_chance(r, 80) ? w->bound_ns * 4 / OS_MS * OS_MS : 0;
     if (rng_chance(r, 150))

@@ -71,6 +71,8 @@ int __wrap_core_new(struct core **ret, const struct core_config *config)
         return __real_core_new(ret, config);
     tiny.max_entries = pod->max_entries;
     tiny.max_floors = pod->max_floors;
+    tiny.max_waiting = pod->max_waiting ? pod->max_waiting : config->max_waiting;
+    tiny.max_in_flight = pod->max_in_flight ? pod->max_in_flight : config->max_in_flight;
     if (pod->hooked) {
         tiny.hook = tap_hook;
         tiny.hook_ctx = pod;
@@ -132,10 +134,12 @@ static void tap_link(struct pod *pod, const struct core_event *event)
 static void tap_beat(struct pod *pod, const struct core_event *event)
 {
     struct beat *b = &pod->beat;
+    bool known = event->type == EV_IDENTITY && event->identity.status == REPLY_OK;
+    bool more = known && pod->config.staleness.min_replicas > 0; /* EV_GUARD follows */
 
-    if (event->type == EV_IDENTITY && event->identity.id == b->id && event->identity.status == REPLY_OK)
+    if (known && event->identity.id == b->id)
         b->known_at = b->asked_at;
-    if (event->type == EV_IDENTITY || event->type == EV_GUARD || event->type == EV_PROPOSED ||
+    if ((event->type == EV_IDENTITY && !more) || event->type == EV_GUARD || event->type == EV_PROPOSED ||
         ((event->type == EV_LINK_UP || event->type == EV_LINK_DOWN) && event->link_up.link == LINK_DATA)) {
         b->busy_since = NEVER;
         b->free_at = world_now(pod->world);

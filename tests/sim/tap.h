@@ -1,7 +1,8 @@
 /*
  * What goes in and out of each core: the linker sends calls of core_new, core_step and core_next_effect here first
  * (--wrap). So the world knows which messages a core was given and in which epoch it answered a read, which the
- * answer that reaches the application does not say; and it can make caches and floor tables tiny and add a hook.
+ * answer that reaches the application does not say; and it can make caches, floor tables and queues tiny and add a
+ * hook.
  */
 #ifndef DCACHED_SIM_WORLD_TAP_H
 #define DCACHED_SIM_WORLD_TAP_H

@@ -29,7 +29,8 @@ void truth_deinit(struct truth *truth)
 int truth_begin_epoch(struct truth *truth, const struct epoch *id, const struct run_id *run, uint64_t now)
 {
     truth->epochs = grow(truth->epochs, truth->count, &truth->room, sizeof(*truth->epochs));
-    truth->epochs[truth->count] = (struct truth_epoch){.id = *id, .run = *run, .begins = now, .ends = NEVER};
+    truth->epochs[truth->count] =
+        (struct truth_epoch){.id = *id, .run = *run, .begins = now, .ends = NEVER, .superseded = NEVER};
     return truth->count++;
 }
 

@@ -46,6 +46,7 @@ struct truth_epoch {
     struct epoch id;
     struct run_id run;
     uint64_t begins, ends;
+    uint64_t superseded; /* from when on another server was the primary; NEVER: this one is */
     bool ended_by_role;
     bool seq_went_back; /* it is over as soon as somebody notices; messages may look late until then */
     bool records_ahead; /* it began with records above its seq: no pod can order those before one has met them */

@@ -61,6 +61,7 @@
     X(split_brain, "F14", "a replica becomes a master and the old one stays one, with some pods") \
     X(two_nodes, "F15", "one connection of a pod ends on the other server")                       \
     X(flush, "F16", "FLUSHALL")                                                                   \
+    X(flush_between, "F16", "FLUSHALL between two commands of a fetch")                           \
     X(del_meta, "F16", "DEL of meta")                                                             \
     X(del_field, "F16", "HDEL of one field of meta")                                              \
     X(script_flush, "F16", "SCRIPT FLUSH")                                                        \
@@ -124,6 +125,8 @@ struct node {
     struct wire *wires;
     struct conn *hand;             /* whoever administers it; NULL: not connected */
     bool replication_held, pumped; /* held: a fault makes it lag; pumped: an event is under way */
+    uint64_t tick_at;              /* the next one; 0: none is planned */
+    bool between;                  /* the next fetch meets a flush between two of its commands */
     size_t window;                 /* bytes a connection takes from the server before it waits */
     int epoch;                     /* number in the truth that is in force here; -1: none (no master, or dead) */
     uint64_t seq_seen;             /* highest of that epoch */
@@ -174,6 +177,7 @@ struct pod {
     struct client_host *clients[SIM_CLIENTS], *prober;
     bool may_write, hooked;
     size_t max_entries, max_floors;
+    unsigned max_waiting, max_in_flight; /* 0: as configured */
     unsigned drop_permille, repeat_permille;
     uint64_t resumed_at;  /* last SIGCONT; 0: never */
     uint64_t restored_at; /* last start of the daemon */
@@ -284,9 +288,10 @@ struct world {
     unsigned captured_count;
 
     uint64_t bound_ns, ready_by, work_at, heal_at, end_at;
-    unsigned auto_permille, write_permille, clear_permille, invalidate_permille;
+    unsigned auto_permille, write_permille, clear_permille, invalidate_permille, ttl_permille;
     enum server_persistence persistence;
     bool clock_jumped, split;
+    bool guarded; /* every heartbeat asks for the acknowledgement of the replica */
     uint64_t gap_ns;
     struct fault faults[SIM_FAULTS];
     int faults_count;
