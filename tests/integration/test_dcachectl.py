@@ -339,8 +339,8 @@ WRONG_LINES = [
     ["stats", "--watch", "soon"], ["top", "--count", "0"], ["top", "x"],
     ["top", "--watch"], ["completion"], ["completion", "tcsh"],
     ["inspect", ""], ["trace"], ["trace", ""], ["trace", "k", "--last", "0"], ["trace", "k", "--last", "1001"],
-    ["trace", "k", "--last", "x"], ["verify", "--wait", "10"], ["verify", "k"],
     ["clients", "x"], ["log-level", "info", "x"], ["config", "x"], ["--admin-socket"], ["--json=1", "ping"],
+    ["trace", "k", "--last", "x"], ["verify", "--wait", "10"], ["verify", "k"],
     ["--timeout", "0", "ping"], ["--timeout", "soon", "ping"], ["--timeout"], ["-s"],
     ["--socket=" + "x" * 108, "ping"], ["get", "--version"],
 ]
