@@ -1,7 +1,7 @@
 """
 What Kubernetes itself would say of deploy/sidecar.yaml, and a linter of the Containerfile, without a network. The
-checkers are those of deploy/tools, from npm: kubernetes-types is Kubernetes' schema as types of TypeScript, and its
-compiler refuses a field that is not there, one that is missing and one of another type.
+checkers are those of deploy/tools, from npm: kubernetes-types is Kubernetes' schema as types of TypeScript, and
+its compiler refuses a field that is not there, one that is missing and one of another type.
 """
 import copy
 import json

@@ -184,7 +184,7 @@ def test_the_scrape_configuration_for_kubernetes_finds_the_sidecar_alone(daemon,
     server = Prometheus(str(tmp_path), target, static_configs=found, **job)
     try:
         server.wait_for(lambda: server.query("dcached_build_info"))
-        assert [labels["instance"] for labels, _ in server.query("up")] == ["prod/shop"]
+        assert [t["labels"]["instance"] for t in server.get("targets")["activeTargets"]] == ["prod/shop"]
     finally:
         server.close()
 
