@@ -1,12 +1,11 @@
 #!/usr/bin/python3
 """
-Builds the mutants of table.py one after the other and lets the simulations hunt them.
+Builds the mutants of table.py one after the other and lets the simulation hunt them.
 
     mutants.py                      all of them; a table at the end; exit status 1 if one survives
     mutants.py NAME...              these
     mutants.py --check              only: does every edit still apply, exactly once?
-    mutants.py --seeds N            the most seeds per simulation (2000)
-    mutants.py --by core            one of the simulations alone: core or whole
+    mutants.py --seeds N            the most seeds for each (2000)
 
 Works on a copy of the sources in build-mutants/, so the tree stays as it is.
 """
@@ -23,7 +22,7 @@ from table import MUTANTS
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 WORK = os.path.join(ROOT, "build-mutants")
 SOURCE, BUILD = os.path.join(WORK, "source"), os.path.join(WORK, "build")
-HUNTERS = {"core": "tests/coresim/coresim", "whole": "tests/sim/sim"}
+HUNTER = "tests/sim/sim"
 STEPS = (100, 400, 1000, 2000, 10000)
 
 
@@ -83,20 +82,20 @@ def read_bytes(path):
         return file.read()
 
 
-def build(hunters):
-    run = subprocess.run(["ninja", "-C", BUILD, *hunters.values()], capture_output=True, text=True)
+def build():
+    run = subprocess.run(["ninja", "-C", BUILD, HUNTER], capture_output=True, text=True)
     if run.returncode != 0:
         raise ValueError("does not build:\n" + run.stdout[-3000:])
 
 
-def hunt(target, most, jobs):
+def hunt(most, jobs):
     """(seeds until the first violation, promise), or (most, None)."""
     start = 1
     for step in STEPS:
         count = min(step, most) - start + 1
         if count <= 0:
             break
-        run = subprocess.run([os.path.join(BUILD, target), "--seeds", str(start), str(count), "--jobs", str(jobs)],
+        run = subprocess.run([os.path.join(BUILD, HUNTER), "--seeds", str(start), str(count), "--jobs", str(jobs)],
                              capture_output=True, text=True, timeout=1800)
         found = [(int(seed), promise) for seed, promise in
                  re.findall(r"^---- seed (\d+): (\S+) broken", run.stdout, re.M)]
@@ -108,14 +107,14 @@ def hunt(target, most, jobs):
     return most, None
 
 
-def try_one(mutant, hunters, most, jobs):
+def try_one(mutant, most, jobs):
     texts = edited(mutant, SOURCE)
     before = {path: read(os.path.join(SOURCE, path)) for path in texts}
     try:
         for path, text in texts.items():
             write(os.path.join(SOURCE, path), text)
-        build(hunters)
-        return {name: hunt(target, most, jobs) for name, target in hunters.items()}
+        build()
+        return hunt(most, jobs)
     finally:
         for path, text in before.items():
             write(os.path.join(SOURCE, path), text)
@@ -131,7 +130,6 @@ def main():
     parser.add_argument("names", nargs="*")
     parser.add_argument("--check", action="store_true")
     parser.add_argument("--seeds", type=int, default=2000)
-    parser.add_argument("--by", choices=HUNTERS)
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
     options = parser.parse_args()
     if options.check:
@@ -141,21 +139,18 @@ def main():
         parser.error("no mutant named " + ", ".join(sorted(unknown)))
     chosen = [mutant for mutant in MUTANTS if not options.names or mutant.name in options.names]
 
-    hunters = {options.by: HUNTERS[options.by]} if options.by else HUNTERS
     copy_sources()
-    build(hunters)
+    build()
     survivors, rows = [], []
     for mutant in chosen:
         begun = time.monotonic()
-        results = try_one(mutant, hunters, options.seeds, options.jobs)
-        if not any(promise for _, promise in results.values()):
+        result = try_one(mutant, options.seeds, options.jobs)
+        if not result[1]:
             survivors.append(mutant.name)
-        rows.append(f"| {mutant.name} | {mutant.breaks} | {mutant.without or '-'} | " +
-                    " | ".join(cell(results[name]) for name in hunters) + " |")
+        rows.append(f"| {mutant.name} | {mutant.breaks} | {mutant.without or '-'} | {cell(result)} |")
         print(f"{rows[-1]}  ({time.monotonic() - begun:.0f} s)", flush=True)
-    build(hunters)
-    print("\n| mutant | what it breaks | guard turned off | " +
-          " | ".join(f"{name} simulation" for name in hunters) + " |\n|" + "---|" * (3 + len(hunters)))
+    build()
+    print("\n| mutant | what it breaks | guard turned off | found by |\n|" + "---|" * 4)
     print("\n".join(rows))
     print(f"\n{len(chosen) - len(survivors)} of {len(chosen)} mutants are caught", *survivors)
     return 1 if survivors else 0
