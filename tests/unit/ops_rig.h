@@ -13,20 +13,22 @@
 
 #include "daemon/ops/ops.h"
 
-#define NOW    (UINT64_C(1000) * NS_PER_MS)
-#define BOUND  (UINT64_C(100) * NS_PER_MS)
-#define CLIENT 5
-#define EVENTS 16
+#define NOW          (UINT64_C(1000) * NS_PER_MS)
+#define BOUND        (UINT64_C(100) * NS_PER_MS)
+#define CLIENT       5
+#define EVENTS       16
+#define RIG_SETTINGS 3 /* keys of the configuration */
 
 struct fixture {
     struct core *core; /* looked into, never stepped */
     struct ops *ops;
     struct core_event events[EVENTS]; /* what the core was asked */
     unsigned event_count;
-    bool gone;      /* the client */
-    size_t queued;  /* bytes it has not taken */
-    unsigned ended; /* answers and events */
-    unsigned spent; /* gets that requests were worth */
+    bool gone;        /* the client */
+    size_t queued;    /* bytes it has not taken */
+    unsigned ended;   /* answers and events */
+    unsigned spent;   /* gets that requests were worth */
+    unsigned clients; /* connected: 100, 101, ... */
     struct buffer out, in;
 };
 
@@ -77,6 +79,37 @@ static inline void spend(void *ctx, uint64_t client, unsigned gets)
     ((struct fixture *)ctx)->spent += gets;
 }
 
+static inline bool client_at(void *ctx, uint32_t *index, struct ops_client *ret)
+{
+    if (*index >= ((struct fixture *)ctx)->clients)
+        return false;
+    *ret = (struct ops_client){.client = 100 + (*index)++, .access = "read", .socket = "main"};
+    return true;
+}
+
+static inline bool setting_at(void *ctx, unsigned index, struct ops_setting *ret)
+{
+    (void)ctx;
+    *ret = (struct ops_setting){.section = "s", .key = "k", .value = "v", .from = "default", .where = ""};
+    return index < RIG_SETTINGS;
+}
+
+static inline bool log_level(void *ctx, uint64_t client, struct slice level, const char **ret_level,
+                             const char **ret_configured)
+{
+    (void)ctx;
+    assert_int_equal(client, CLIENT);
+    *ret_level = "debug";
+    *ret_configured = "info";
+    return level.len == 0 || slice_equal(level, slice_text("debug"));
+}
+
+static inline void describe(void *ctx, struct ops_surroundings *ret)
+{
+    (void)ctx;
+    *ret = (struct ops_surroundings){.config_path = "conf"};
+}
+
 static inline int setup(void **state)
 {
     struct fixture *f = calloc(1, sizeof(*f));
@@ -108,6 +141,10 @@ static inline int setup(void **state)
                                 .has_room = has_room,
                                 .queued_bytes = queued_bytes,
                                 .spend = spend,
+                                .describe = describe,
+                                .client_at = client_at,
+                                .setting_at = setting_at,
+                                .log_level = log_level,
                                 .ctx = f};
 
     assert_non_null(f);
