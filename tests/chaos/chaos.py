@@ -63,6 +63,7 @@ def run_lane(world, cls, rng, lane, made, tally):
 
 
 def run_phase(world, tally, seed, era, number, phase):
+    """Gives back how long its end took, for whoever reads along."""
     world.phase_number = number
     world.over.clear()
     made = []
@@ -75,14 +76,19 @@ def run_phase(world, tally, seed, era, number, phase):
         time.sleep(max(1, phase.seconds - 3 - era.bound_ms / 1000))
     finally:
         world.over.set()
+    over = time.monotonic()
     for lane in lanes:
         lane.join(60 * PATIENCE)
         if lane.is_alive():
             tally.refuse("a fault does not end")
     for fault in made:
         fault.undo()
+    ended = time.monotonic()
     world.heal()
+    healed = time.monotonic()
     converge(world, tally)
+    return (f"{ended - over:.1f} s until they ended, {healed - ended:.1f} to heal, "
+            f"{time.monotonic() - healed:.1f} to converge")
 
 
 def converge(world, tally):
@@ -128,9 +134,9 @@ def run_era(era, args, tally):
             tally.where = (f"seed {args.seed} era {era.number} {era.topology.name} D={era.bound_ms} "
                            f"phase {number} {' '.join(phase.kinds)}")
             faults_before = sum(tally.count.values())
-            run_phase(world, tally, args.seed, era, number, phase)
+            times = run_phase(world, tally, args.seed, era, number, phase)
             print(f"{time.monotonic() - tally.begun:7.1f} s  {tally.where}: "
-                  f"{sum(tally.count.values()) - faults_before} faults", flush=True)
+                  f"{sum(tally.count.values()) - faults_before} faults; {times}", flush=True)
         status, report, text = world.close(tally.fired_json(before))
         tally.checked(era, status, report, text, before)
         tally.loaded(world.totals)

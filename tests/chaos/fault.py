@@ -15,6 +15,7 @@ class Fault:
     title = ""
     endangers = ""             # names of promises
     long = False               # lasts long: aimed at 10 times where others are at 100
+    slow = False               # comes rarely in a phase, and is drawn twice as often
     gap = (0.05, 0.3)          # seconds between two of one lane
     lane_per_pod = False       # else there is one lane
     topologies = None          # names; None: all

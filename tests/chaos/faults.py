@@ -18,6 +18,10 @@ def lasts_long(number):
     return any(cls.long for cls in BY_NUMBER[number])
 
 
+def comes_rarely(number):
+    return any(cls.slow for cls in BY_NUMBER[number])
+
+
 def title(number):
     return "; ".join(cls.title for cls in BY_NUMBER[number])
 

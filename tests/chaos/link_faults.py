@@ -153,11 +153,14 @@ class OtherNode(OneLink):
     """One connection is led to the replica, then both are led back."""
     number, title, endangers = "F15", "the two connections on different nodes, one a replica", "GAP0"
     gap = (0.1, 0.4)
+    slow = True  # waits for failovers
     topologies = ("pair", "guarded")
 
     def once(self):
         link, world = self.link, self.world
         with world.redis_lock:
+            if world.over.is_set():
+                return None
             before = link.look().get("accepted", 0)
             try:
                 link.lead_to(world.replica.socket)
@@ -173,6 +176,7 @@ class OtherNode(OneLink):
 class OneByOne(Fault):
     number, title, endangers = "F27", "links of k of n pods stopped one by one, resumed in another order", "all"
     gap = (0.05, 0.2)
+    slow = True
 
     def once(self):
         world = self.world

@@ -52,6 +52,7 @@ class ClientStopped(Fault):
     """A loading process with answers pending; and, as often, a client that asks for much and reads nothing."""
     number, title, endangers = "F10", "client stopped with answers pending", "ISOL BOUNDMEM"
     gap = (0.05, 0.25)
+    slow = True
 
     def once(self):
         if self.rng.random() < 0.5:
@@ -105,12 +106,14 @@ class Race(Fault):
     """Writers of one key in all pods, versions descending and equal; per version one payload may win."""
     number, title, endangers = "F22", "50 racing writers on all pods, reversed and equal versions", "MONO UNIQ"
     gap = (0.1, 0.3)
+    lane_per_pod = True
+    slow = True
     writers = 50
     lap = 0
 
     def once(self):
         self.lap += 1
-        key = b"race:%d:%d" % (self.world.phase_number, self.lap)
+        key = b"race:%d:%d:%d" % (self.world.phase_number, self.lane, self.lap)
         sent, accepted, collisions = [], {}, 0
         unbroken, evictions = self.world.unbroken(), self.world.evictions
         clients = [Client(self.rng.choice(self.world.pods).daemon.socket, 2.5) for _ in range(self.writers)]

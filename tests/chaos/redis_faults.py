@@ -57,7 +57,8 @@ class OutputBuffer(Fault):
 class RedisSlow(Fault):
     """The effect is measured: a write from elsewhere has to wait, or is told BUSY."""
     number, title, endangers = "F11", "Redis stopped, DEBUG SLEEP, CLIENT PAUSE, busy script", "BOUND AVAIL"
-    gap = (0.05, 0.3)
+    gap = (0.05, 0.2)
+    slow = True
 
     def once(self):
         world, rng = self.world, self.rng

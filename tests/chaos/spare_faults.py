@@ -3,6 +3,7 @@ F20, F21, F24, F25, F26: faults whose effects are counted exactly, so they have 
 link and daemon, untouched by the faults that run beside them.
 """
 import contextlib
+import functools
 import os
 import resource
 import shutil
@@ -146,6 +147,7 @@ class FailingAllocations(Fault):
     """
     number, title, endangers = "F21", "n-th allocation fails, once and for ever, for all n", "GAP0 NOCRASH"
     gap = (0.02, 0.1)
+    slow = True
     # Ended in order, could not start, libuv gave up, or our SIGTERM came before anything listened to it.
     good_ends = (0, os.EX_UNAVAILABLE, os.EX_OSERR, os.EX_CONFIG, 1, -signal.SIGTERM)
 
@@ -313,17 +315,23 @@ class ManyMiss(SpareFault):
         return joined > 100
 
 
+@functools.lru_cache
+def colliding_keys(count):
+    """It takes a second to find them."""
+    tool = os.path.join(build_dir(), "tests", "chaos", "colliding_keys")
+    return subprocess.run([tool, str(count)], check=True, stdout=subprocess.PIPE).stdout.split()
+
+
 class Collisions(SpareFault):
     """CPU time of the daemon for keys that collide where the secret is known, against as many others."""
     number, title, endangers = "F26", "keys chosen to collide", "< 2x the time of random keys"
     gap = (0.5, 1.0)
     long = True
-    count, batch, rounds = 4096, 256, 4
+    count, batch, rounds = 2048, 256, 4
 
     def __init__(self, world, rng, lane=0):
         super().__init__(world, rng, lane)
-        tool = os.path.join(build_dir(), "tests", "chaos", "colliding_keys")
-        self.chosen = subprocess.run([tool, str(self.count)], check=True, stdout=subprocess.PIPE).stdout.split()
+        self.chosen = colliding_keys(self.count)
         self.others = [b"collide:%012d" % self.rng.randrange(10 ** 12) for _ in range(self.count)]
         self.client = self.spare.daemon.client()
         for keys in (self.chosen, self.others):
