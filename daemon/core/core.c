@@ -356,7 +356,7 @@ void core_get_status(const struct core *core, uint64_t now, struct core_status *
         .data_up = core->data.up,
         .subscription_up = core->subscription >= SUBSCRIPTION_STARTING,
         .ready = core->subscription == SUBSCRIPTION_CURRENT && lease,
-        .writes_ok = core->config.may_write && (!core->config.probe || core->probe.state == PROBE_OK),
+        .writes_ok = probe_writes_ok(core),
         .writes_text = core->probe.text,
         .epoch = core->view.meta.epoch,
         .epoch_why = core->epoch_why,

@@ -167,10 +167,11 @@ enum probe_state { PROBE_WANTED, PROBE_SENT, PROBE_OK, PROBE_FAILED };
 
 struct probe {
     enum probe_state state;
+    bool proven;                   /* once since the start */
     bool readable, written, heard; /* the three things to be shown */
     uint64_t heard_by;             /* once written: when its message counts as lost */
-    uint64_t retry_at;
-    unsigned doublings; /* of the pause before the next try */
+    uint64_t retry_at;             /* not before */
+    unsigned doublings;            /* of the pause before the next try */
     uint8_t write_id[WRITE_ID_BYTES];
     char key[sizeof(CORE_RESERVED_PREFIX) + 8 + SOURCE_MAX];
     char text[256]; /* why it failed */
@@ -361,6 +362,11 @@ bool probe_can_start(const struct core *core);
 /* When probe_settle() has something to do whatever else comes; UINT64_MAX: nothing. */
 uint64_t probe_deadline(const struct core *core);
 void probe_settle(struct core *core); /* starts what is due */
+/* Redis refused a write of a client: the write path is to be proven again. */
+void probe_doubt(struct core *core);
+bool probe_allows_writes(const struct core *core);
+/* As far as is known now, a write would be taken. */
+bool probe_writes_ok(const struct core *core);
 void probe_heard(struct core *core, const struct message *message);
 void probe_inspected(struct core *core, bool ok, struct slice text);
 void probe_written(struct core *core, const struct core_event *event);

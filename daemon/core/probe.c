@@ -5,6 +5,9 @@
  *
  * Happy path: once per start, when the first generation is current. A probe that failed is said, refuses writes,
  * and is tried again.
+ *
+ * Later, a write of a client that Redis refuses is the reason for another one: what it finds is said until one
+ * passes again. It refuses nothing: each write is told by Redis itself.
  */
 #include <stdio.h>
 
@@ -51,6 +54,8 @@ static void probe_check(struct core *core)
         (core->config.may_write && !(probe->written && probe->heard)))
         return;
     probe->state = PROBE_OK;
+    probe->proven = true;
+    probe->retry_at = core->now + PROBE_RETRY_NS;
     probe->doublings = 0;
     probe->text[0] = '\0';
     probe_note(core);
@@ -128,6 +133,22 @@ bool probe_can_start(const struct core *core)
 {
     return core->config.probe && core->subscription == SUBSCRIPTION_CURRENT && core->identity_ok &&
            (core->epoch_ok || !core->config.may_write);
+}
+
+void probe_doubt(struct core *core)
+{
+    if (core->probe.state == PROBE_OK && core->now >= core->probe.retry_at)
+        core->probe.state = PROBE_WANTED;
+}
+
+bool probe_allows_writes(const struct core *core)
+{
+    return !core->config.probe || core->probe.proven;
+}
+
+bool probe_writes_ok(const struct core *core)
+{
+    return core->config.may_write && probe_allows_writes(core) && core->probe.state != PROBE_FAILED;
 }
 
 static bool is_message_due(const struct probe *probe)

@@ -223,7 +223,7 @@ bool write_ready(const struct core *core, const struct pending_write *pending)
 {
     if (!core->epoch_ok)
         return false;
-    return pending->probe || !core->config.probe || core->probe.state == PROBE_OK;
+    return pending->probe || probe_allows_writes(core);
 }
 
 void pending_send(struct core *core, struct pending_write *pending)
@@ -473,9 +473,11 @@ void write_written(struct core *core, const struct core_event *event)
         write_requeue(core, pending);
         break;
     case REPLY_DEFINITE:
+        probe_doubt(core);
         pending_done(core, pending, WRITE_ERROR)->write_done.text = event->written.text;
         break;
     case REPLY_UNKNOWN:
+        probe_doubt(core);
         /* It has been executed as far as it ever will be, so there is nothing to wait for. */
         pending_done(core, pending, WRITE_INDETERMINATE)->write_done.text = event->written.text;
         break;

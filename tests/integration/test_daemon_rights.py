@@ -3,7 +3,7 @@ import os
 
 import pytest
 
-from daemon import UNAVAILABLE
+from daemon import STORE, UNAVAILABLE
 from sockets import refusal_of
 
 BOUND = {"staleness": {"bound": "400ms"}}
@@ -68,6 +68,22 @@ def test_a_wrong_password_is_named_and_the_right_one_is_taken_without_a_restart(
     assert "WRONGPASS" in daemon.log()
     redis.client().execute_command("ACL", "SETUSER", "app", ">wrong")
     daemon.wait_until(lambda: daemon.status()["ready"] and daemon.status()["writes_ok"])
+
+
+def test_a_right_withdrawn_while_running_is_said_with_the_next_write_that_needs_it(redis, start_as):
+    daemon = start_as(ALL)
+    daemon.wait_until(lambda: daemon.status()["writes_ok"])
+    redis.client().execute_command("ACL", "SETUSER", "app", "-eval", "-evalsha")
+    with daemon.client() as client:
+        def refused_and_said():
+            assert refusal_of(client, "set", b"k", b"v") == STORE
+            return not daemon.status()["writes_ok"]
+        daemon.wait_until(refused_and_said)
+    assert "NOPERM" in daemon.status()["writes_text"]
+    assert daemon.status()["ready"]
+    redis.client().execute_command("ACL", "SETUSER", "app", "+eval", "+evalsha")
+    daemon.wait_until(lambda: daemon.status()["writes_ok"])  # no write is needed for that
+    assert daemon.call("set", b"k", b"v")[0] == 0
 
 
 def test_rights_given_back_while_running_are_enough(redis, start_as):

@@ -146,6 +146,63 @@ static void a_refused_probe_is_said_and_refuses_writes(void **state)
     rig_close(&rig);
 }
 
+/* The start-up probe passes; answers what it asks. */
+static void prove_writes(struct rig *rig)
+{
+    const struct core_effect *probe = want(rig, FX_WRITE);
+    struct write_request request = *probe->write.request;
+    struct record echo = record_of(rig->seq + 1, rig->seq + 1, NULL);
+    uint64_t id = probe->write.id, inspect_id = want(rig, FX_FETCH)->fetch.id;
+
+    memcpy(echo.write_id, request.write_id, sizeof(echo.write_id));
+    fetched(rig, inspect_id, FETCH_ABSENT, record_of(0, 0, ""));
+    message(rig, "!dcached:probe:pod-a", echo);
+    rig->seq++;
+    written(rig, id, SCRIPT_ACCEPTED, rig->seq, rig->seq);
+}
+
+static void refuse_write(struct rig *rig, uint64_t id)
+{
+    struct core_event event = {.type = EV_WRITTEN,
+                               .written = {.id = id, .status = REPLY_DEFINITE, .text = slice_text("NOPERM")}};
+    step(rig, &event);
+}
+
+static void a_right_that_is_withdrawn_is_said_until_it_is_back_and_refuses_nothing_itself(void **state)
+{
+    (void)state;
+    struct core_config config = config_default();
+    struct rig rig;
+    struct core_status status;
+    config.probe = true;
+    rig_open(&rig, &config);
+    make_ready(&rig);
+    prove_writes(&rig);
+    rig.now += 1000 * MS;
+    set_with(&rig, "k", "one", (struct write_request){.version = 1});
+    refuse_write(&rig, want(&rig, FX_WRITE)->write.id);
+    assert_int_equal(want(&rig, FX_WRITE_DONE)->write_done.outcome, WRITE_ERROR);
+    uint64_t probe = want(&rig, FX_WRITE)->write.id;
+    core_get_status(rig.core, rig.now, &status);
+    assert_true(status.writes_ok);
+    refuse_write(&rig, probe);
+    core_get_status(rig.core, rig.now, &status);
+    assert_false(status.writes_ok);
+    assert_string_equal(status.writes_text, "no right to write: NOPERM");
+    set_with(&rig, "k", "two", (struct write_request){.version = 2});
+    want(&rig, FX_WRITE);
+    while (!find(&rig, FX_FETCH)) { /* until it is tried again */
+        rig.now = core_next_deadline(rig.core);
+        tick(&rig);
+        if (find(&rig, FX_IDENTITY))
+            heartbeat_answered(&rig);
+    }
+    prove_writes(&rig);
+    core_get_status(rig.core, rig.now, &status);
+    assert_true(status.writes_ok);
+    rig_close(&rig);
+}
+
 /* ---- reader pods
  * ------------------------------------------------------------------------------------------------ */
 
@@ -225,6 +282,7 @@ int main(void)
         cmocka_unit_test(the_deadline_in_store_time_is_never_later_than_the_callers),
         cmocka_unit_test(writes_wait_until_the_right_to_write_is_proven),
         cmocka_unit_test(a_refused_probe_is_said_and_refuses_writes),
+        cmocka_unit_test(a_right_that_is_withdrawn_is_said_until_it_is_back_and_refuses_nothing_itself),
         cmocka_unit_test(a_readers_set_stays_local_and_yields_to_committed_news),
         cmocka_unit_test(a_reader_may_not_delete_clear_or_set_without_a_version),
         cmocka_unit_test(a_local_set_goes_at_a_new_generation),
