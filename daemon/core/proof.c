@@ -73,7 +73,11 @@ const char *proof_reason_text(const struct core *core, enum core_reason reason)
 {
     if (reason == REASON_REPLICAS && core->guard.text[0])
         return core->guard.sentence;
-    return core->trouble_text[0] ? core->trouble_text : core_reason_text(reason);
+    if (core->trouble_text[0])
+        return core->trouble_text;
+    if (core->data.up && core->as_of == 0 && core->now - core->epoch_at < core->config.bound_ns)
+        return "an epoch of the store has just begun; the next heartbeat proves it";
+    return core_reason_text(reason);
 }
 
 bool proof_may_wait(const struct core *core)

@@ -203,6 +203,28 @@ static void a_right_that_is_withdrawn_is_said_until_it_is_back_and_refuses_nothi
     rig_close(&rig);
 }
 
+static void after_a_clear_nothing_is_said_of_links(void **state)
+{
+    (void)state;
+    struct rig rig;
+    struct core_status status;
+    struct core_config config = config_default();
+    rig_open(&rig, &config);
+    make_ready(&rig);
+    struct core_event event = {.type = EV_WRITE,
+                               .write = {.token = 7, .op = OP_CLEAR, .deadline = rig.now + 500 * MS}};
+    step(&rig, &event);
+    event = (struct core_event){
+        .type = EV_WRITTEN,
+        .written = {.id = want(&rig, FX_WRITE)->write.id, .result = SCRIPT_CLEARED, .seq = rig.seq}};
+    memset(event.written.epoch.text, 'f', strlen(epoch_a));
+    step(&rig, &event);
+    core_get_status(rig.core, rig.now, &status);
+    assert_false(status.ready);
+    assert_string_equal(status.reason_text, "an epoch of the store has just begun; the next heartbeat proves it");
+    rig_close(&rig);
+}
+
 /* ---- reader pods
  * ------------------------------------------------------------------------------------------------ */
 
@@ -282,6 +304,7 @@ int main(void)
         cmocka_unit_test(the_deadline_in_store_time_is_never_later_than_the_callers),
         cmocka_unit_test(writes_wait_until_the_right_to_write_is_proven),
         cmocka_unit_test(a_refused_probe_is_said_and_refuses_writes),
+        cmocka_unit_test(after_a_clear_nothing_is_said_of_links),
         cmocka_unit_test(a_right_that_is_withdrawn_is_said_until_it_is_back_and_refuses_nothing_itself),
         cmocka_unit_test(a_readers_set_stays_local_and_yields_to_committed_news),
         cmocka_unit_test(a_reader_may_not_delete_clear_or_set_without_a_version),
