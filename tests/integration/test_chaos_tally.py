@@ -1,0 +1,118 @@
+"""What a chaos run has to show before it is called passed, and what it is called otherwise."""
+import os
+import sys
+
+import pytest
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "chaos"))
+
+# pylint: disable=wrong-import-position
+import faults
+import plan
+from tally import FULL, Tally
+from topology import TOPOLOGIES
+
+ERAS = 20
+PASSED, VIOLATED, REFUSED, STALLED = 0, 1, 3, 5
+
+
+def era(number=0, bound_ms=250):
+    return plan.Era(number, 1, TOPOLOGIES["everysec"], bound_ms, 3, 1 << 20, 800, [])
+
+
+def report(reads, bound_ms=250, **more):
+    half, all_ns = bound_ms * 500_000, bound_ms * 1_000_000
+    return {"checked_reads": reads, "age": {"max_ms": bound_ms - 0.01}, "violations": {}, "stalled_share": 0,
+            "age_buckets": [[half, reads - reads // 1000], [all_ns, reads // 1000]], **more}
+
+
+def shown(without=None, times=0, reads=FULL.reads, bounds=(250, 1000), hits=9):
+    """A run that shows all that is required, but for what is said."""
+    tally = Tally(FULL)
+    for kind in faults.NUMBERS:
+        for _ in range(times if kind == without else 500):
+            tally.fired(kind, True)
+    for number in range(ERAS):
+        bound_ms = bounds[number % len(bounds)]
+        tally.checked(era(number, bound_ms), PASSED, report(reads // ERAS, bound_ms), "", tally.snapshot())
+    tally.lived([{"reads": 10, "hits": hits}])
+    tally.expect_shown(faults.NUMBERS)
+    return tally
+
+
+def test_a_run_that_shows_all_is_passed():
+    tally = shown()
+    assert tally.status() == PASSED
+    assert "MISSED" not in tally.report() and "verdict: passed" in tally.report()
+
+
+@pytest.mark.parametrize("but, why", [
+    ({"without": "F7", "times": 99}, "F7 had an effect 99 times, not 100"),
+    ({"without": "F13", "times": 9}, "F13 had an effect 9 times, not 10"),
+    ({"reads": FULL.reads - ERAS}, "99,999,980 checked reads, not 100,000,000"),
+    ({"bounds": (250,)}, "D = 1000 ms was not tried"),
+    ({"hits": 5}, "hits were 5 of 10 reads, not more than half"),
+])
+def test_a_run_that_shows_less_is_refused(but, why):
+    tally = shown(**but)
+    assert tally.status() == REFUSED
+    assert [one["text"] for one in tally.refusals] == [why]
+    assert "verdict: refused to pass" in tally.report()
+
+
+def test_what_lasts_long_is_required_less_often():
+    assert shown("F13", 10).status() == PASSED
+
+
+def test_a_fault_without_effect_does_not_count():
+    tally = Tally(FULL)
+    for _ in range(100):
+        tally.fired("F7", False)
+    tally.expect_shown(["F7"])
+    assert "F7 had an effect 0 times, not 100" in [one["text"] for one in tally.refusals]
+
+
+def test_a_broken_promise_outweighs_what_is_missing():
+    tally = shown(reads=ERAS)
+    tally.checked(era(), VIOLATED, report(1), "MONO violated 2 times\n", tally.snapshot())
+    assert tally.status() == VIOLATED and tally.violations[0]["promise"] == "MONO"
+
+
+def test_what_fired_and_was_read_on_a_machine_too_slow_does_not_count():
+    tally = Tally(FULL)
+    before = tally.snapshot()
+    tally.fired("F7", True)
+    late = report(1000, stalled_share=0.4, violations={"AVAIL": {"count": 3}})
+    tally.checked(era(), STALLED, late, "AVAIL violated 3 times\n", before)
+    assert tally.checked_reads() == 0 and tally.effect["F7"] == 0
+    assert not tally.violations and "not judged" in tally.report()
+
+
+@pytest.mark.parametrize("slow_eras, status", [(1, PASSED), (2, PASSED), (3, REFUSED)])
+def test_few_eras_may_be_unjudged_and_many_leave_the_run_unjudged(slow_eras, status):
+    tally = shown()
+    for _ in range(slow_eras):
+        tally.checked(era(), STALLED, report(1000, stalled_share=0.4), "", tally.snapshot())
+    tally.expect_shown(faults.NUMBERS)
+    assert tally.status() == status
+    assert not tally.violations
+
+
+def test_what_the_checker_could_not_read_is_no_violation():
+    tally = shown()
+    tally.checked(era(), 4, {}, "", tally.snapshot())
+    assert tally.status() == REFUSED
+
+
+def test_staleness_of_all_eras_is_one_distribution_per_bound():
+    ages = shown().summary()["age_at_the_library"]
+    assert ages["D=250 ms"] == {"checked_reads": FULL.reads // 2, "max_ms": 249.99, "p50_ms": 125, "p99_ms": 125,
+                                "p9999_ms": 249.99}
+    assert ages["D=1000 ms"]["max_ms"] == 999.99
+
+
+def test_a_full_run_draws_every_kind_often_and_both_bounds():
+    eras = plan.draw(12, 28.5, 12)
+    drawn = [kind for one in eras for phase in one.phases for kind in phase.kinds]
+    assert all(drawn.count(kind) >= (20 if faults.comes_rarely(kind) else 9) for kind in faults.NUMBERS)
+    assert {one.bound_ms for one in eras} == {250, 1000}
