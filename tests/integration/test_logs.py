@@ -24,8 +24,9 @@ HOSTILE = [FORGED.encode(), b'"}\n{"level":"error","message":"forged","fields":{
 
 def reject(daemon, store, keys):
     """Makes the daemon log each key: its message comes a second time, when something newer is known."""
-    with daemon.client() as client, store.pubsub(ignore_subscribe_messages=True) as messages:
+    with daemon.client() as client, store.pubsub() as messages:
         messages.psubscribe("cache:invalidate:*")
+        assert next(messages.listen())["type"] == "psubscribe"  # now it is one
         before = client.call("stats")["stale_rejected"]
         for key in keys:
             client.set(key, b"old", version=1)
