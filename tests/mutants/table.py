@@ -88,7 +88,8 @@ MUTANTS = [
     Mutant("rollback_unnoticed", "the replication history of the server is not looked at", [
         ("daemon/core/types.h", "    if (history->text[0] == '\\0')", "    if (true)")]),
     Mutant("meta_looked_at_once", "meta is not looked at again behind the records of a fetch", [
-        ("daemon/core/epoch.c", "meta_matches(core, &event->fetched.closing, event->fetched.meta.seq);", "true;")]),
+        ("daemon/core/epoch.c", "meta_matches(core, &event->fetched.closing, event->fetched.meta.seq);",
+         "true;")]),
     Mutant("role_read_once", "a server that was demoted since it was connected goes on counting", [
         ("daemon/core/proof.c", "if (!event->identity.master || !run_id_equal(server, &core->data.run)) {",
          "if (!run_id_equal(server, &core->data.run)) {")]),
