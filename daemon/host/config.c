@@ -244,7 +244,7 @@ static int load_file(struct draft *draft, const struct config_source *source)
     bool missing;
     char *text = config_file_read(source->path, FILE_MAX, 0, &len, &missing, why);
     if (!text && missing && !source->required) {
-        draft_warning(draft, "there is no %s: the defaults are used", source->path);
+        draft_warning(draft, "there is no %s: the environment and the defaults are used", source->path);
         return 0;
     }
     if (!text) {
