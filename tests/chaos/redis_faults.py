@@ -241,7 +241,8 @@ class StoreLosses(Fault):
 class Rights(Fault):
     """The effect: Redis' own log of denied commands, or of failed authentication."""
     number, title, endangers = "F17", "rights withdrawn while running, password changed", "GAP0 INDET"
-    gap = (0.1, 0.4)
+    gap = (0.1, 0.3)
+    slow = True
     less = [("-publish",), ("-set",), ("-hset",), ("-hmget",), ("-info",), ("-evalsha", "-script"), ("-@all",),
             ("resetchannels",), ("resetkeys",), ("off",), ("-time",), ("-getrange",)]
 
