@@ -46,9 +46,9 @@ class Pod:
         os.chmod(folder, 0o755)
         for name in ("root", "socket", "secret"):
             os.mkdir(os.path.join(folder, name))
-        # As Kubernetes makes an emptyDir with fsGroup, and a Secret: a link to a link, readable by the group.
+        # As Kubernetes makes an emptyDir with fsGroup: open to all; and a Secret: a link to a link, for the group.
         os.chown(self.path("socket"), 0, GROUP)
-        os.chmod(self.path("socket"), 0o2770)
+        os.chmod(self.path("socket"), 0o2777)
         os.chmod(self.path("secret"), 0o755)
         os.mkdir(self.path("secret", "..2026"))
         with open(self.path("secret", "..2026", "password"), "w", encoding="ascii") as f:
@@ -82,10 +82,11 @@ class Pod:
                 "DCACHED_METRICS_LISTEN": f"127.0.0.1:{self.port}", **variables}
 
     def command(self, uid, gid, groups, *words, clock=0):
+        sockets = self.path("socket") + ("" if uid == DAEMON else ":ro")  # as the manifest mounts it
         time_of = ["--time", "--boottime", str(clock), "--monotonic", str(clock)] if clock else []
         return ["unshare", "--mount", "--propagation", "private", "--pid", "--fork", "--kill-child", *time_of,
                 os.path.join(REPO, "tests/integration/pod_root.sh"), self.path("root"), build_dir(),
-                self.path("socket"), self.path("secret"), str(uid), str(gid), str(groups), *words]
+                sockets, self.path("secret"), str(uid), str(gid), str(groups), *words]
 
     def start(self, redis, clock=0, prefix=(), preexec=None, **variables):
         """Returns once the startup probe is satisfied: Kubernetes starts the application then."""
@@ -128,10 +129,10 @@ class Pod:
         with open(self.path("log"), encoding="utf-8", errors="replace") as f:
             return f.read()
 
-    def run(self, *words, uid=APP, groups=GROUP, clock=0, stdin=""):
+    def run(self, *words, uid=APP, groups=GROUP, clock=0, stdin="", server=DAEMON):
         """A program in a container of its own, as the application's user."""
         return subprocess.run(self.command(uid, uid, groups, *words, clock=clock), capture_output=True, text=True,
-                              input=stdin, env={"PATH": os.environ["PATH"]})
+                              input=stdin, env={"PATH": os.environ["PATH"], "DCACHED_SERVER_UID": str(server)})
 
     def ctl(self, *words, **options):
         return self.run("/build/client/dcachectl/dcachectl", "-s", "/pod/dcached.sock", *words, **options)

@@ -5,7 +5,7 @@
 #
 #     pod_root.sh ROOT BUILD SOCKETS SECRET UID GID GROUPS COMMAND...
 #
-# BUILD is seen as /build, SOCKETS (writable) as /pod, SECRET as /secret.
+# BUILD is seen as /build, SECRET as /secret, SOCKETS as /pod, and writable unless it ends in ":ro".
 set -euo pipefail
 root=$1 build=$2 sockets=$3 secret=$4 uid=$5 gid=$6 groups=$7
 shift 7
@@ -28,7 +28,8 @@ done
 mount -t proc -o nosuid,nodev,noexec proc "$root/proc"
 mount --bind "$build" "$root/build"
 mount -o remount,bind,ro "$root/build"
-mount --bind "$sockets" "$root/pod"
+mount --bind "${sockets%:ro}" "$root/pod"
+[ "$sockets" = "${sockets%:ro}" ] || mount -o remount,bind,ro "$root/pod"
 mount --bind "$secret" "$root/secret"
 mount -o remount,bind,ro "$root/secret"
 mount -o remount,ro "$root"

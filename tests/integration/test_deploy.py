@@ -53,6 +53,11 @@ def test_socket_group_and_password_fit_together(pod, sidecar):
     mounts = [{m["mountPath"]: m["name"] for m in c["volumeMounts"]} for c in (sidecar, pod["containers"][0])]
     folder = os.path.dirname(env["DCACHED_LISTEN_SOCKET"])
     assert mounts[0][folder] == mounts[1][folder]
+    application = pod["containers"][0]
+    assert [m.get("readOnly") for m in application["volumeMounts"] if m["name"] == "socket"] == [True]
+    given = {e["name"]: e["value"] for e in application["env"]}
+    assert given == {"DCACHED_SOCKET": env["DCACHED_LISTEN_SOCKET"],
+                     "DCACHED_SERVER_UID": str(sidecar["securityContext"]["runAsUser"])}
     assert int(env["DCACHED_LISTEN_SOCKET_GROUP"]) == pod["securityContext"]["fsGroup"]
     assert env["DCACHED_LISTEN_SOCKET_MODE"] == "0660"
     secret = os.path.dirname(env["DCACHED_REDIS_PASSWORD_FILE"])

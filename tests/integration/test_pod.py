@@ -77,6 +77,14 @@ def test_an_application_outside_the_group_cannot_connect(pod, redis):
     assert pod.ctl("ping").returncode == 0
 
 
+def test_an_application_can_put_no_socket_of_its_own_there_and_believes_no_other_daemon(pod, redis):
+    pod.start(redis)
+    done = pod.run("/usr/bin/mv", "/pod/dcached.sock", "/pod/other")
+    assert done.returncode != 0 and "Read-only file system" in done.stderr
+    assert pod.ctl("ping").returncode == 0
+    assert pod.ctl("ping", server=STRANGER).returncode == 7
+
+
 def test_values_are_fresh_where_the_boot_clocks_of_daemon_and_application_differ(pod, redis):
     pod.start(redis, clock=5_000_000)
     assert pod.serves()
