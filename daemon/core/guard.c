@@ -69,6 +69,10 @@ static void guard_note(struct core *core)
         note->note.text = core->guard.sentence;
 }
 
+/* Redis answered with an error: that says nothing of the replicas. */
+static const char not_asked_text[] =
+    "[staleness] min_replicas cannot be checked; it needs PUBLISH on the pulse channel and WAIT, see dcached(8)";
+
 void guard_answered(struct core *core, const struct core_event *event)
 {
     struct guard *guard = &core->guard;
@@ -96,7 +100,7 @@ void guard_answered(struct core *core, const struct core_event *event)
     }
     if (guard->text[0] != '\0')
         snprintf(guard->sentence, sizeof(guard->sentence), "%s: %s", guard->text,
-                 core_reason_text(REASON_REPLICAS));
+                 event->guard.status == REPLY_OK ? core_reason_text(REASON_REPLICAS) : not_asked_text);
     if (guard->text[0] != '\0' && strcmp(before, guard->text) != 0)
         guard_note(core);
     proof_part_ended(core);
