@@ -14,7 +14,8 @@
 #include "client/dcachectl/text.h"
 #include "proto/methods.h"
 
-#define LOOK_PAUSE_NS 200000 /* between two looks for the canary; picked */
+#define LOOK_PAUSE_NS    200000  /* between two looks for the canary; picked */
+#define RECENT_WINDOW_US 1000000 /* in which a refusal is a recent one; picked */
 
 void doctor_add(struct doctor *d, enum level level, const char *check, const char *remedy, const char *format, ...)
 {
@@ -30,6 +31,11 @@ void doctor_add(struct doctor *d, enum level level, const char *check, const cha
     va_start(args, format);
     vsnprintf(f->cause, sizeof f->cause, format, args);
     va_end(args);
+}
+
+void doctor_not_tried(struct doctor *d, const char *check)
+{
+    doctor_add(d, LEVEL_INFO, check, "", "not tried: no connection to Redis");
 }
 
 static uint64_t clock_us(clockid_t clock)
@@ -60,6 +66,18 @@ static struct slice answer_of(const struct buffer *b)
 
 /* ---- connection --------------------------------------------------------------------------------------------- */
 
+static const char *daemon_remedy(dcache_result result)
+{
+    switch (result) {
+    case DCACHE_E_TIMEOUT:
+        return "it is there and does not answer: see `systemctl status dcached` and the log, then restart it";
+    case DCACHE_E_PERMISSION:
+        return "add this user to the socket's group, or to the lists of [access]";
+    default:
+        return "start dcached, or give the path of its socket with --socket";
+    }
+}
+
 static bool check_hello(struct ctl *ctl, struct doctor *d)
 {
     struct buffer answer = BUFFER_INIT;
@@ -68,8 +86,8 @@ static bool check_hello(struct ctl *ctl, struct doctor *d)
     dcache_result result = ask(ctl, "hello", &answer);
 
     if (result != DCACHE_OK || proto_decode_hello_result(cursor_of(answer_of(&answer)), &hello)) {
-        doctor_add(d, LEVEL_FAIL, "daemon", "start dcached, or give the path of its socket with --socket",
-                   "%s: %s", dcache_result_name(result), dcache_error(ctl->cache));
+        doctor_add(d, LEVEL_FAIL, "daemon", daemon_remedy(result), "%s: %s", dcache_result_name(result),
+                   dcache_error(ctl->cache));
         buffer_deinit(&answer);
         return false;
     }
@@ -158,32 +176,62 @@ static bool is_reader(struct slice status)
     return slice_equal(map_bytes(status, "role"), slice_text("reader")) && !map_bool(status, "writes_ok");
 }
 
+static void try_canary(struct ctl *ctl, struct doctor *d, struct slice status)
+{
+    if (is_reader(status))
+        doctor_add(d, LEVEL_INFO, "canary", "", "not tried: this pod is a reader and writes nothing to Redis");
+    else if (!doctor_link_is_up(status))
+        doctor_not_tried(d, "canary");
+    else
+        check_canary(ctl, d, map_uint(status, "generation"));
+}
+
+/* Refusals of long ago say nothing of now: where there were some, the figures are read again. */
+static void check_refusals(struct ctl *ctl, struct doctor *d, struct slice status, uint64_t asked_us)
+{
+    struct buffer later = BUFFER_INIT;
+    uint64_t passed_us = clock_us(CLOCK_BOOTTIME) - asked_us;
+
+    if (!doctor_has_refusals(status)) {
+        doctor_judge_refusals(d, status, status, 0);
+        return;
+    }
+    if (passed_us < RECENT_WINDOW_US) {
+        uint64_t left_us = RECENT_WINDOW_US - passed_us;
+
+        nanosleep(&(struct timespec){(time_t)(left_us / 1000000), (long)(left_us % 1000000) * 1000}, NULL);
+    }
+    if (ask(ctl, "status", &later) == DCACHE_OK)
+        doctor_judge_refusals(d, status, answer_of(&later), (clock_us(CLOCK_BOOTTIME) - asked_us) / 1000);
+    buffer_deinit(&later);
+}
+
 static void examine(struct ctl *ctl, struct doctor *d)
 {
     struct buffer answer = BUFFER_INIT;
+    uint64_t asked_us;
     dcache_result result;
 
     if (!check_hello(ctl, d))
         return;
+    asked_us = clock_us(CLOCK_BOOTTIME);
     result = ask(ctl, "status", &answer);
     if (result != DCACHE_OK) {
         doctor_add(d, LEVEL_FAIL, "status", "see the cause", "%s: %s", dcache_result_name(result),
                    dcache_error(ctl->cache));
     } else {
         doctor_judge(d, answer_of(&answer), clock_us(CLOCK_REALTIME));
-        if (is_reader(answer_of(&answer)))
-            doctor_add(d, LEVEL_OK, "canary", "", "not tried: this pod is a reader and writes nothing to Redis");
-        else
-            check_canary(ctl, d, map_uint(answer_of(&answer), "generation"));
+        try_canary(ctl, d, answer_of(&answer));
+        check_refusals(ctl, d, answer_of(&answer), asked_us);
     }
     buffer_deinit(&answer);
 }
 
-static const char *const level_names[] = {"OK", "WARN", "FAIL"};
+static const char *const level_names[] = {"OK", "INFO", "WARN", "FAIL"};
 
-static void print_text(const struct ctl *ctl, const struct doctor *d, const unsigned counts[3])
+static void print_text(const struct ctl *ctl, const struct doctor *d, const unsigned counts[LEVEL_COUNT])
 {
-    static const enum color colors[] = {COLOR_GOOD, COLOR_WARN, COLOR_BAD};
+    static const enum color colors[] = {COLOR_GOOD, COLOR_NONE, COLOR_WARN, COLOR_BAD};
 
     for (unsigned i = 0; i < d->count; i++) {
         const struct finding *f = &d->findings[i];
@@ -195,7 +243,8 @@ static void print_text(const struct ctl *ctl, const struct doctor *d, const unsi
         if (*f->remedy)
             printf("%19s-> %s\n", "", f->remedy);
     }
-    printf("\n%u checks: %u OK, %u WARN, %u FAIL\n", d->count, counts[0], counts[1], counts[2]);
+    printf("\n%u checks: %u OK, %u INFO, %u WARN, %u FAIL\n", d->count, counts[LEVEL_OK], counts[LEVEL_INFO],
+           counts[LEVEL_WARN], counts[LEVEL_FAIL]);
 }
 
 static void print_json(const struct doctor *d, bool healthy)
@@ -230,7 +279,7 @@ static void print_json(const struct doctor *d, bool healthy)
 int verb_doctor(struct ctl *ctl)
 {
     struct doctor d = {0};
-    unsigned counts[3] = {0};
+    unsigned counts[LEVEL_COUNT] = {0};
 
     examine(ctl, &d);
     for (unsigned i = 0; i < d.count; i++)

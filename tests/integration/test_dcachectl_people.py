@@ -1,4 +1,4 @@
-"""dcachectl for people: wait, doctor, the live views and the completions."""
+"""dcachectl for people: wait, the live views and the completions."""
 import json
 import os
 import pty
@@ -12,16 +12,11 @@ import time
 import pytest
 
 from daemon import PATIENCE, REPO
-from fake_daemon import EPOCH, Refusal
-from private_redis import PrivateRedis
+from fake_daemon import Refusal
 from test_dcachectl import DCACHECTL, STATS, STATUS, check_golden, ctl, environment
 
 NOT_READY = {**STATUS, "ready": False, "writes_ok": False, "reason": "no usable connection to \x1b[31mRedis"}
 NO_WRITES = {**STATUS, "writes_ok": False, "writes_text": "no right to write: NOPERM"}
-
-
-def now_us():
-    return time.time_ns() // 1000
 
 
 # ---- wait -----------------------------------------------------------------------------------------------------
@@ -66,123 +61,6 @@ def test_wait_does_not_go_on_after_a_refusal(fake):
         raise Refusal(8)
     fake.on("status", refuse)
     assert ctl(fake, "wait").returncode == 7
-
-
-# ---- doctor ---------------------------------------------------------------------------------------------------
-
-def doctor(fake, *args, canary=True, **changes):
-    """Runs it against a daemon whose status is STATUS with the changes."""
-    status = {**STATUS, "redis_durability": "aof everysec", "redis_replicas": 0, "refused": 0,
-              "store_time_us": None, **changes}
-    delivered = [0]
-
-    def write(_request):
-        delivered[0] = 1
-        return [0, 1, 4712, EPOCH]
-    fake.on("canary", write)
-    fake.on("status", lambda r: {**status, "store_time_us": status["store_time_us"] or now_us(),
-                                 "last": 4711 + (delivered[0] if canary else 0)})
-    return ctl(fake, "doctor", *args)
-
-
-def level_of(run, check):
-    (line,) = [line for line in run.stdout.split("\n") if re.match(rf"\w+ +{check}  ", line)]
-    return line.split()[0]
-
-
-def normal(text):
-    return re.sub(r"\d+ us(?=,|\n)", "N us", re.sub(r"\d+ ms from", "N ms from", text))
-
-
-def test_doctor_finds_nothing_wrong_with_what_is_healthy(fake):
-    run = doctor(fake)
-    assert run.returncode == 0, run.stdout
-    check_golden("doctor_healthy.txt", normal(run.stdout))
-
-
-FINDINGS = {
-    "reads": ({"ready": False, "reason": "no usable connection to Redis"}, "FAIL"),
-    "rights": ({"writes_ok": False, "writes_text": "no right to write: NOPERM"}, "FAIL"),
-    "heartbeat": ({"round_trip_us": 200000}, "WARN"),
-    "store clock": ({"store_time_us": 1000000}, "WARN"),
-    "durability": ({"redis_durability": "none"}, "WARN"),
-    "eviction": ({"redis_eviction": "allkeys-lru"}, "WARN"),
-    "replicas": ({"redis_replicas": 1}, "WARN"),
-    "cache": ({"hits": 100, "entries_bytes": 60 << 20}, "WARN"),
-    "refusals": ({"refused": 100}, "WARN"),
-    "consistency": ({"inconsistencies": 1}, "FAIL"),
-    "records": ({"bad_records": 1}, "WARN"),
-    "writes": ({"writes_indeterminate": 3}, "WARN"),
-}
-MORE_FINDINGS = [
-    ("durability", {"redis_durability": "rdb"}, "WARN"), ("durability", {"redis_durability": "aof always"}, "OK"),
-    ("durability", {"redis_persistence_trouble": "the last write to the AOF failed"}, "FAIL"),
-    ("durability", {"redis_durability": "unknown: no right to CONFIG GET"}, "WARN"),
-    ("eviction", {"redis_used_bytes": (1 << 30) - 1}, "WARN"),
-    ("eviction", {"redis_eviction": "allkeys-lru", "redis_max_bytes": 0}, "OK"),
-    ("eviction", {"redis_eviction": "unknown"}, "WARN"), ("replicas", {"min_replicas": 1}, "FAIL"),
-    ("replicas", {"min_replicas": 1, "redis_replicas": 1}, "OK"), ("consistency", {"lost": 1}, "WARN"),
-]
-
-
-@pytest.mark.parametrize("check, changes, level", [(c, *v) for c, v in FINDINGS.items()] + MORE_FINDINGS)
-def test_doctor_says_the_level_of_each_finding_and_fails_only_for_fail(fake, check, changes, level):
-    run = doctor(fake, **changes)
-    assert level_of(run, check) == level, run.stdout
-    assert run.returncode == (1 if level == "FAIL" else 0)
-    assert "-> " in run.stdout or level == "OK"
-    answer = json.loads(doctor(fake, "--json", **changes).stdout)
-    (finding,) = [f for f in answer["findings"] if f["check"] == check]
-    assert finding["level"] == level and (finding["remedy"] != "") == (level != "OK")
-    assert answer["healthy"] == (level != "FAIL")
-
-
-def test_doctor_fails_when_the_canary_does_not_come_back(fake):
-    run = doctor(fake, "--timeout", "300ms", canary=False)
-    assert run.returncode == 1 and level_of(run, "canary") == "FAIL" and "did not come back" in run.stdout
-
-
-def test_doctor_names_no_daemon_as_a_finding(folder):
-    run = subprocess.run([DCACHECTL, "-s", os.path.join(folder, "none"), "doctor", "--json"], capture_output=True,
-                         text=True, env=environment(), check=False)
-    assert run.returncode == 1 and json.loads(run.stdout)["findings"][0]["level"] == "FAIL"
-
-
-def test_doctor_sends_nothing_raw_to_the_terminal(fake):
-    assert "\x1b" not in doctor(fake, **{"reason": "\x1b[31m", "ready": False}).stdout
-
-
-def test_doctor_sees_a_real_canary_come_back_through_redis(start_daemon):
-    with PrivateRedis() as redis:
-        daemon = start_daemon(redis)
-        run = subprocess.run([DCACHECTL, "-s", daemon.socket, "doctor", "--json"], capture_output=True, text=True,
-                             env=environment(), check=False)
-        answer = json.loads(run.stdout)
-        by_check = {finding["check"]: finding for finding in answer["findings"]}
-        assert run.returncode == 0, answer
-        assert by_check["canary"]["level"] == by_check["store clock"]["level"] == "OK", answer
-        assert 0 < answer["canary_committed_us"] and 0 < answer["canary_seen_us"] < 2000000
-        assert by_check["eviction"]["level"] == "OK" and "no maxmemory" in by_check["eviction"]["cause"]
-        assert any(b"canary" in key for key in redis.client().keys())
-
-
-def test_doctor_tells_what_an_evicting_redis_means(start_daemon):
-    with PrivateRedis() as redis:
-        redis.client().config_set("maxmemory", "100mb")
-        redis.client().config_set("maxmemory-policy", "allkeys-lru")
-        daemon = start_daemon(redis)
-        status = daemon.status()
-        assert (status["redis_eviction"], status["redis_max_bytes"]) == ("allkeys-lru", 100 << 20)
-        assert status["redis_used_bytes"] > 0
-
-
-def test_doctor_of_a_reader_pod_writes_nothing(redis, start_daemon):
-    start_daemon(redis)
-    reader = start_daemon(redis, role="reader")
-    before = redis.client().dbsize()
-    run = subprocess.run([DCACHECTL, "-s", reader.socket, "doctor"], capture_output=True, text=True,
-                         env=environment(), check=False)
-    assert run.returncode == 0 and "not tried" in run.stdout and redis.client().dbsize() == before
 
 
 # ---- live views -----------------------------------------------------------------------------------------------
@@ -424,6 +302,20 @@ def test_completions_help_and_manual_have_the_global_options_of_the_table(folder
         for option in [f"--{name}"] + ([f"-{letter}"] if letter else []):
             path = os.path.join(folder, "file-of")
             assert complete_bash("dcachectl", option, path) == ([path + "-mine"] if argument == "PATH" else [])
+
+
+def test_the_verbs_for_administration_stand_beside_the_option_of_their_socket():
+    rows = re.findall(r'\{"([a-z-]+)", [^{}]*\}', read("client", "dcachectl", "verbs.c"))
+    admin = [row for row in rows
+             if re.search(rf'\{{"{row}", [^{{}}]*VERB_ADMIN', read("client", "dcachectl", "verbs.c"))]
+    methods = re.findall(r"X\((\w+), admin\)", read("proto", "methods.h"))
+    assert set(admin) == {method.replace("_", "-") for method in methods} and len(admin) >= 5
+    shown = ctl(None, "--help").stdout.split("--admin-socket PATH")[1].split("(default")[0]
+    manual = read("client", "man", "dcachectl.1.scd").split("*--admin-socket*")[1].split("Default:")[0]
+    access = read("daemon", "man", "dcached.conf.5.scd").split("*admin* =\n")[1].split("\n\n")[0]
+    assert set(admin) <= set(re.findall(r"[a-z-]+", shown)), shown
+    assert set(admin) <= set(re.findall(r"\*([a-z-]+)\*", manual)), manual
+    assert set(methods) <= set(re.findall(r"_([a-z_]+)_", access)), access
 
 
 def test_the_protocol_names_all_methods_of_the_table():
