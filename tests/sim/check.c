@@ -168,6 +168,14 @@ static void judge_expiry(const struct world *w, struct verdict *v, const struct 
               (double)expired_ns / 1e9);
 }
 
+/* The library maps the daemon's clock to its own, and errs towards older. */
+static void judge_as_of(struct verdict *v, const struct op *op, const struct core_answer *answer)
+{
+    if (op->as_of > answer->as_of)
+        blame(v, "BOUND", "op %d is handed over as of %.9f, the core has proven %.9f", op->number,
+              (double)op->as_of / 1e9, (double)answer->as_of / 1e9);
+}
+
 /* Returns the position that is now seen, -1: none. */
 static int judge(struct world *w, struct verdict *v, const struct op *op, const struct core_answer *answer)
 {
@@ -187,6 +195,7 @@ static int judge(struct world *w, struct verdict *v, const struct op *op, const 
               op->got_version, op->content, answer->epoch);
         return -1;
     }
+    judge_as_of(v, op, answer);
     judge_floor(w, v, op, answer->epoch, position);
     judge_freshness(w, v, op, answer, position);
     judge_expiry(w, v, op, answer, position);
