@@ -155,7 +155,7 @@ def arguments(argv):
     parser.add_argument("--only", type=lambda text: text.split(","), help="kinds, such as F7,F16")
     parser.add_argument("--each-once", action="store_true", help="every kind in one short phase; about 80 s")
     parser.add_argument("--full", action="store_true", help="half an hour that has to show, in one run, "
-                        f"{FULL.faults:,} faults, each kind {FULL.each} times (those that last long: {FULL.long}), "
+                        f"{FULL.faults:,} faults, each kind {FULL.each} times (what lasts long: {FULL.long}), "
                         f"{FULL.reads:,} checked reads, both values of D")
     parser.add_argument("--rate", type=int, default=0, help="operations per second, 0: as many as can be")
     parser.add_argument("--writes", type=int, help="writes per second at most; drawn for each era if not given")

@@ -171,9 +171,8 @@ class Tally:
         return 1 if self.violations else 3 if self.refusals else 0
 
     def verdict(self):
-        return {0: "passed: no promise was broken, and all that was required was shown",
-                1: "violated", 3: "refused to pass: no promise was seen broken, but less was shown than is required",
-                }[self.status()]
+        return {0: "passed: no promise was broken, and all that was required was shown", 1: "violated",
+                3: "refused to pass: no promise was seen broken, but less was shown than required"}[self.status()]
 
     def summary(self):
         return {"verdict": self.verdict(), "seconds": round(time.monotonic() - self.begun, 1),
