@@ -105,7 +105,7 @@ class Page:
         assert match, f"{self.name}:{block.line}: the first line of a program names its file"
         return "\n".join([f"cat > {match[1]} <<'END OF FILE'", *block.lines, "END OF FILE"])
 
-    def run(self, timeout=60):
+    def run(self, timeout=100):
         """The number of commands that ran; asserts that each did what is shown."""
         script, expected = self.script()
         log = os.path.join(self.folder, ".output")
