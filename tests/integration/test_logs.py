@@ -179,9 +179,9 @@ def fixture_logged(journal, redis, folder):
     with open(daemon.log_path, "wb") as stream:
         status = os.fstat(stream.fileno())
     daemon.env = {"JOURNAL_STREAM": f"{status.st_dev}:{status.st_ino}"}
-    daemon.start()
-    yield daemon
-    assert daemon.stop() in (0, None)
+    with daemon:
+        yield daemon
+        assert daemon.stop() in (0, None)
 
 
 def test_the_journal_gets_an_entry_with_fields_and_a_hostile_key_stays_in_its_field(journal, logged, redis):
@@ -228,17 +228,17 @@ def test_a_password_is_in_no_log_no_argument_and_no_answer(folder, form):
             with open(path, "w", encoding="ascii") as f:
                 f.write(password + "\n")
             os.chmod(path, 0o600)
-            daemon = Daemon(redis=redis.socket, config=config, dir=folder).start(ready=password == right)
-            daemon.wait_until(lambda d=daemon, p=password: "WRONGPASS" in d.log() or p == right)
-            if password == right:
-                reject(daemon, redis.client(password=right), [b"price"])
-            with open(f"/proc/{daemon.process.pid}/cmdline", encoding="utf-8") as f:
-                shown.append(f.read())
-            with daemon.client() as client:
-                shown += [str(client.call(method)) for method in ("status", "stats", "config")]
-            shown.append(subprocess.run([os.path.join(build_dir(), "daemon", "dcached"), "-c", daemon.conf,
-                                         "--print-config"], capture_output=True, text=True, check=True).stdout)
-            assert daemon.stop() == 0
+            with Daemon(redis=redis.socket, config=config, dir=folder).start(ready=password == right) as daemon:
+                daemon.wait_until(lambda d=daemon, p=password: "WRONGPASS" in d.log() or p == right)
+                if password == right:
+                    reject(daemon, redis.client(password=right), [b"price"])
+                with open(f"/proc/{daemon.process.pid}/cmdline", encoding="utf-8") as f:
+                    shown.append(f.read())
+                with daemon.client() as client:
+                    shown += [str(client.call(method)) for method in ("status", "stats", "config")]
+                shown.append(subprocess.run([os.path.join(build_dir(), "daemon", "dcached"), "-c", daemon.conf,
+                                             "--print-config"], capture_output=True, text=True, check=True).stdout)
+                assert daemon.stop() == 0
     shown.append(daemon.log())
     assert path in shown[-2] and "STALE DATA REJECTED" in shown[-1]
     for text in shown:
