@@ -14,7 +14,8 @@ CTL = os.path.join(build_dir(), "client", "dcachectl", "dcachectl")
 def ping_as(uid, path, command=("ping",), **env):
     """(exit status, what it said) of dcachectl run by that user."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith("DCACHED_")}
-    run = subprocess.run([*as_user(uid), CTL, "-s", path, *command], capture_output=True, text=True, timeout=30, env={**kept, **env}, check=False)
+    run = subprocess.run([*as_user(uid), CTL, "-s", path, *command], capture_output=True,
+                         text=True, timeout=30, env={**kept, **env}, check=False)
     return run.returncode, run.stdout + run.stderr
 
 

@@ -10,7 +10,7 @@ What is made equal before the comparison, and why:
   compared, sorted;
 - DBSIZE counts what has expired and is not yet removed, which Redis does at its leisure: compared without expiry;
 - HGETALL: hashes stay small (values up to 64 bytes); the order of larger ones comes from the hash seed;
-- the model has the texts of Redis 7.0; another version words many errors otherwise and is not compared by sequences;
+- the model has the texts of Redis 7.0; another version words many errors otherwise: no sequences are compared;
 - INFO: only the fields that stand for the state are compared; run ids and the machine's figures have to differ.
 
 SIMULATED_REDIS_SEQUENCES (default 50) says how many sequences, SIMULATED_REDIS_SEED with which seed they begin.

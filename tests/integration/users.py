@@ -14,7 +14,7 @@ def closed_to_others(path):
 
 
 def as_user(uid, gid=None, groups=()):
-    """What to put before a command. The user has no right beyond his own but to read this tree where it is closed."""
+    """What to put before a command. A right beyond the user's own: to read this tree where it is closed."""
     supplementary = ["--groups", ",".join(map(str, groups))] if groups else ["--clear-groups"]
     closed = any(closed_to_others(os.path.realpath(path)) for path in (REPO, build_dir()))
     right = ["--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"] if closed else []
