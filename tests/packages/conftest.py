@@ -1,9 +1,10 @@
 """
 Fixtures: `built` is a machine in which the Debian packages were built from a clean copy of this tree; `installed`
-is one with them installed, and without them again afterwards. DCACHED_ROOT names a tree of debootstrap for the
-machine to stand on; otherwise it is this one. Where that cannot be done these tests are skipped, and say why.
+is one with them installed, and without them again afterwards; `fresh` is a Debian that never had dcached, with the
+packages at hand. Where that cannot be done these tests are skipped, and say why.
 """
 import os
+import shutil
 import sys
 
 import pytest
@@ -13,7 +14,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(HERE), "systemd"))
 
 # pylint: disable=wrong-import-position
 from machine import CannotBoot, Machine
-from place import FOLDER, PACKAGES, REPO, ROOT, install, shell
+from place import FOLDER, FRESH, PACKAGES, PUBLIC, REPO, install, shell
 
 
 @pytest.fixture(scope="session")
@@ -22,7 +23,7 @@ def root():
     if os.geteuid() != 0:
         pytest.skip("booting a systemd needs root")
     try:
-        machine = Machine(kept=[REPO], lower=ROOT)
+        machine = Machine(kept=[REPO])
     except (CannotBoot, FileNotFoundError) as error:
         pytest.skip(f"no systemd can be booted here: {error}")
     with machine:
@@ -61,3 +62,16 @@ def installed(clean):
     """The machine with all packages installed and the daemon ready."""
     install(clean)
     return clean
+
+
+@pytest.fixture
+def fresh(built):
+    """A machine over a fresh tree, with the packages in PUBLIC."""
+    if not os.path.isdir(FRESH):
+        pytest.skip(f"there is no {FRESH}: see {FRESH}.log, then ./dev test packages")
+    with Machine(lower=FRESH) as machine:
+        os.makedirs(machine.path(PUBLIC))
+        for name in os.listdir(built.path(FOLDER)):
+            if name.endswith(".deb"):
+                shutil.copy(built.path(f"{FOLDER}/{name}"), machine.path(PUBLIC))
+        yield machine

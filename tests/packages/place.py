@@ -1,11 +1,14 @@
 """Where things are, for the tests of packages."""
 import os
+import platform
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 REPO = os.path.dirname(os.path.dirname(HERE))
 BUILD = os.environ.get("DCACHED_BUILD", os.path.join(REPO, "build"))
-ROOT = os.environ.get("DCACHED_ROOT", "/")  # what the machine stands on
+RELEASE = platform.freedesktop_os_release().get("VERSION_CODENAME", "")
+FRESH = os.path.join(REPO, "build-trees", RELEASE)  # of tree.sh
 FOLDER = "/root/packages"  # in the machine
+PUBLIC = "/srv/packages"  # in a fresh one, where apt's own user may read
 PACKAGES = ["dcached", "dcachectl", "libdcache-client-dev", "libdcache-client0"]
 CLEAN = ["env", "HOME=/root", "DEBIAN_FRONTEND=noninteractive", "PATH=/usr/sbin:/usr/bin:/sbin:/bin"]
 

@@ -7,7 +7,7 @@ import pytest
 
 from listing import golden, listing
 from machine import SOCKET, wait_until
-from place import PACKAGES, ROOT, install, shell
+from place import PACKAGES, install, shell
 
 CONF = "/etc/dcached/dcached.conf"
 # What the system writes down on its own account; dpkg's lists, caches and logs. The user stays: README.Debian.
@@ -23,7 +23,7 @@ def written(machine):
         below = os.path.relpath(parent, top)
         found |= {os.path.normpath(f"/{below}/{name}") for name in names}
         found |= {os.path.normpath(f"/{below}/{name}") for name in folders
-                  if not os.path.isdir(os.path.join(ROOT, below, name))}
+                  if not os.path.isdir(os.path.join("/", below, name))}
     return found
 
 
