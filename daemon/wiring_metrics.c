@@ -19,6 +19,8 @@ static void collect(void *ctx, struct metrics_input *ret)
     ret->pod = d->config->pod.id;
     ret->role = d->config->pod.role == ROLE_READER ? "reader" : "writer";
     ret->stopping = d->stopping;
+    ret->config_good = d->reload.error == NULL;
+    ret->config_loaded_ms = d->reload.loaded_at_ms;
     ret->bound_ns = d->config->staleness.bound_ns;
     if (core_get_trace(d->core))
         trace_get_stats(core_get_trace(d->core), &trace);

@@ -70,7 +70,9 @@ struct metrics_input {
     struct histogram loop_lag;
     const char *pod, *role;
     bool stopping;
-    uint64_t now; /* CLOCK_BOOTTIME */
+    uint64_t now;              /* CLOCK_BOOTTIME */
+    bool config_good;          /* the last reload was, or there was none */
+    uint64_t config_loaded_ms; /* since 1970 */
     uint64_t bound_ns;
     struct {
         uint64_t cache, trace, buffers, pending;

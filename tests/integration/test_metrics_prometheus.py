@@ -108,7 +108,7 @@ def test_a_pod_without_redis_is_seen_by_prometheus_with_its_reason(prometheus, r
     assert labels["reason"] == "no_link"
     assert prometheus.query("up")[0][1] == 1
     pending = prometheus.wait_for(lambda: prometheus.query('ALERTS{alertname="DcachedNotReady"}'))
-    assert pending[0][0]["reason"] == "no_link"
+    assert pending[0][0]["instance"] == labels["instance"]
 
 
 def test_every_alert_fires_when_it_should_and_not_otherwise():

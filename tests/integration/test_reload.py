@@ -9,6 +9,9 @@ import time
 import pytest
 
 from dcache import OK, Client
+from exposition import value_of
+from http_raw import scrape
+from private_redis import free_port
 
 
 def hang_up(daemon):
@@ -79,6 +82,22 @@ def test_a_bad_file_changes_nothing_and_every_error_is_said_with_its_line(redis,
     del daemon.config["log"]["colour"]
     assert "errors" not in reload(daemon, cache={"default_ttl": "0"})
     assert daemon.status()["config_error"] == ""
+
+
+def test_a_bad_reload_is_a_metric_until_a_good_one(redis, start_daemon):
+    daemon = start_daemon(redis, config={"metrics": {"listen": f"127.0.0.1:{free_port()}"}})
+
+    def good():
+        return value_of(scrape(daemon), "dcached_config_last_reload_successful")
+
+    def loaded():
+        return value_of(scrape(daemon), "dcached_config_loaded_timestamp_seconds")
+    at_start = loaded()
+    assert good() == 1 and abs(at_start - time.time()) < 3600
+    reload(daemon, log={"level": "nonsense"})
+    assert (good(), loaded()) == (0, at_start)
+    reload(daemon, log={"level": "info"})
+    assert good() == 1 and loaded() > at_start
 
 
 def test_a_file_that_is_missing_unreadable_a_fifo_or_a_directory_changes_nothing(redis, start_daemon):
