@@ -104,10 +104,13 @@ static void judge_ready(struct doctor *d, struct slice s)
 static const char *names_missing_right(struct slice s)
 {
     static const char *const places[] = {"redis_data", "redis_subscription", "writes_text", "reason"};
+    /* The last two: of a command within a script, by the version of Redis. */
+    static const char *const words[] = {"NOPERM", "can't run this command", "ACL failure"};
 
     for (size_t i = 0; i < sizeof places / sizeof *places; i++)
-        if (mentions(s, places[i], "NOPERM"))
-            return places[i];
+        for (size_t j = 0; j < sizeof words / sizeof *words; j++)
+            if (mentions(s, places[i], words[j]))
+                return places[i];
     return NULL;
 }
 
