@@ -8,8 +8,8 @@ The chaos runner: real daemons, a real Redis, real load, and faults by number fr
 
 The seed draws the same schedule each time: which faults, where, how long, in what order. What meets what in real
 time is not repeatable. Exit status 0: no promise was broken, and every fault drawn had an effect; 1: one was;
-3: none was seen broken, but the run shows less than it should, because the machine was too slow or too busy (not
-judged), a fault had too little effect, or hits were rare.
+3: none was seen broken, but the run shows less than it should: a fault had too little effect, or hits were rare;
+5: the same, because the machine was too slow for some of it to be judged.
 """
 import argparse
 import os

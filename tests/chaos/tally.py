@@ -12,6 +12,9 @@ Required = namedtuple("Required", "faults reads each long bounds_ms")
 AT_ALL = Required(1, 1, 1, 1, ())
 FULL = Required(10_000, 100_000_000, 100, 10, (250, 1000))
 
+# How a run ends; for an era the checker says it by the same numbers.
+PASSED, VIOLATED, REFUSED, NOT_JUDGED = 0, 1, 3, 5
+
 # Of so many eras the times may be left unjudged because the machine was too slow; more, and the run is. Picked.
 UNJUDGED_SHARE_MAX = 0.1
 
@@ -115,13 +118,13 @@ class Tally:
         self.excused.update(report.get("excused", {}))
         self.figure("share of the time in which the machine held a pod back, in the worst era",
                     report.get("stalled_share", 0))
-        if status == 5:
+        if status == NOT_JUDGED:
             self._not_judged(report, before)
             return
         self.ages.setdefault(era.bound_ms, Age()).add(report)
-        if status == 3 and re.fullmatch(r"hits were [^;]*", report.get("refused_to_pass", "")):
+        if status == REFUSED and re.fullmatch(r"hits were [^;]*", report.get("refused_to_pass", "")):
             return  # asked of the run as a whole: an era in which Redis forgets has little to hit
-        if status != 0:
+        if status != PASSED:
             self._broken(status, text)
 
     def _not_judged(self, report, before):
@@ -136,7 +139,7 @@ class Tally:
         broken = [line for line in text.splitlines() if re.match(r"\w+ violated \d+ times", line)]
         refused = [line for line in text.splitlines() if line.startswith("refused to pass")]
         said = "\n".join([f"{meaning}:", *broken, *refused, "", text[:20000]])
-        if status == 1:
+        if status == VIOLATED:
             self.violation(" ".join(line.split()[0] for line in broken) or "chaos-check", said)
         else:
             self.refuse(said)
@@ -168,11 +171,16 @@ class Tally:
             self.refuse(f"not judged: the machine was too slow in {len(self.unjudged)} of {len(self.checks)} eras")
 
     def status(self):
-        return 1 if self.violations else 3 if self.refusals else 0
+        """Exit status of the run. What is missing where eras were not judged is the machine's."""
+        if self.violations:
+            return VIOLATED
+        return PASSED if not self.refusals else NOT_JUDGED if self.unjudged else REFUSED
 
     def verdict(self):
-        return {0: "passed: no promise was broken, and all that was required was shown", 1: "violated",
-                3: "refused to pass: no promise was seen broken, but less was shown than required"}[self.status()]
+        return {PASSED: "passed: no promise was broken, and all that was required was shown",
+                VIOLATED: "violated",
+                REFUSED: "refused to pass: no promise was seen broken, but less was shown than required",
+                NOT_JUDGED: "not judged: the machine was too slow; no promise was seen broken"}[self.status()]
 
     def summary(self):
         return {"verdict": self.verdict(), "seconds": round(time.monotonic() - self.begun, 1),

@@ -10,17 +10,18 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import chaos
 import faults
 import plan
+from tally import NOT_JUDGED, PASSED, REFUSED
 
 
 @pytest.mark.timeout(600)
 def test_every_kind_of_fault_is_survived():
-    """A run that shows less than it should is done again; what the second one cannot show either is not passed."""
+    """A run that shows less than it should is done again; only what the machine is too slow for is skipped."""
     status = chaos.main(["--each-once", "--seed", "1"])
-    if status == 3:
+    if status in (REFUSED, NOT_JUDGED):
         status = chaos.main(["--each-once", "--seed", "2"])
-    if status == 3:
+    if status == NOT_JUDGED:
         pytest.skip("the machine is too busy: no promise was seen broken, and not all were tried")
-    assert status == 0
+    assert status == PASSED
 
 
 def test_a_seed_draws_the_same_schedule_again():

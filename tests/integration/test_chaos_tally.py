@@ -9,11 +9,10 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(
 # pylint: disable=wrong-import-position
 import faults
 import plan
-from tally import FULL, Tally
+from tally import FULL, NOT_JUDGED, PASSED, REFUSED, VIOLATED, Tally
 from topology import TOPOLOGIES
 
 ERAS = 20
-PASSED, VIOLATED, REFUSED, STALLED = 0, 1, 3, 5
 
 
 def era(number=0, bound_ms=250):
@@ -83,16 +82,18 @@ def test_what_fired_and_was_read_on_a_machine_too_slow_does_not_count():
     before = tally.snapshot()
     tally.fired("F7", True)
     late = report(1000, stalled_share=0.4, violations={"AVAIL": {"count": 3}})
-    tally.checked(era(), STALLED, late, "AVAIL violated 3 times\n", before)
+    tally.checked(era(), NOT_JUDGED, late, "AVAIL violated 3 times\n", before)
     assert tally.checked_reads() == 0 and tally.effect["F7"] == 0
     assert not tally.violations and "not judged" in tally.report()
+    tally.expect_shown(["F7"])
+    assert tally.status() == NOT_JUDGED and "verdict: not judged" in tally.report()
 
 
-@pytest.mark.parametrize("slow_eras, status", [(1, PASSED), (2, PASSED), (3, REFUSED)])
+@pytest.mark.parametrize("slow_eras, status", [(1, PASSED), (2, PASSED), (3, NOT_JUDGED)])
 def test_few_eras_may_be_unjudged_and_many_leave_the_run_unjudged(slow_eras, status):
     tally = shown()
     for _ in range(slow_eras):
-        tally.checked(era(), STALLED, report(1000, stalled_share=0.4), "", tally.snapshot())
+        tally.checked(era(), NOT_JUDGED, report(1000, stalled_share=0.4), "", tally.snapshot())
     tally.expect_shown(faults.NUMBERS)
     assert tally.status() == status
     assert not tally.violations
