@@ -11,8 +11,7 @@
  * All effects of a step are to be drained before the next step; slices in an effect are valid until then,
  * unless its comment says otherwise. Slices in an event have to live until its effects are drained.
  *
- * One thread. Not re-entrant. Memory is bounded by core_config; allocation happens on misses and writes,
- * never on a hit.
+ * One thread. Not re-entrant. Memory is bounded by core_config; a hit allocates nothing.
  */
 #ifndef DCACHED_CORE_CORE_H
 #define DCACHED_CORE_CORE_H
@@ -324,8 +323,8 @@ struct core_effect {
         struct {
             struct meta seen;  /* what has to be there still */
             struct run_id run; /* the new epoch stands on */
-            uint64_t min_seq;  /* seq is raised to at least this (and to store time in microseconds) */
-            uint64_t min_cleared;
+            /* seq and cleared are raised to at least these (and seq to store time in microseconds) */
+            uint64_t min_seq, min_cleared;
         } propose;
         struct {
             uint64_t id;

@@ -37,7 +37,7 @@ def fixture_pair():
         client = primary.client(single_connection_client=True)
 
         def acknowledged():
-            # A WAIT behind nothing is answered at once, before a new replica has its first second of silence behind it.
+            # A WAIT behind nothing is answered at once; a new replica is fed only after its first acknowledgement.
             client.publish("pulse", "")
             return client.execute_command("WAIT", 1, 100) == 1
         wait_for(acknowledged, "the replica follows")
