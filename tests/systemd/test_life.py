@@ -1,10 +1,11 @@
 """dcached.service and dcached.socket under a real systemd: begin, restart, death, reload, end."""
 import os
+import re
 import threading
 import time
 
 from daemon import ACCEPTED, FRESH
-from machine import SOCKET, wait_until
+from machine import REPO, SOCKET, wait_until
 
 
 def restarts(machine, unit="dcached"):
@@ -141,7 +142,7 @@ def test_a_daemon_that_always_fails_is_given_up(service):
     assert service.show("dcached.service", "Result") == "exit-code"
 
 
-def test_a_bad_configuration_is_not_tried_twice(service):
+def test_a_bad_configuration_is_not_tried_twice_while_nobody_connects(service):
     service.systemctl("stop", "dcached.service", "dcached.socket")
     service.write("/etc/dcached/dcached.conf", "[cache]\nmax_memory = much\n")
     since = service.cursor()
@@ -150,6 +151,48 @@ def test_a_bad_configuration_is_not_tried_twice(service):
     assert (service.show("dcached.service", "ExecMainStatus"), restarts(service)) == ("78", 0)
     lines = [e for e in service.journal(since=since) if "dcached.conf:2" in e["MESSAGE"]]
     assert lines and {e["PRIORITY"] for e in lines} == {"3"}
+
+
+def knock(machine):
+    """A client that connects and gives up when the connection ends."""
+    try:
+        with machine.client() as client:
+            client.call("ping")
+    except (OSError, EOFError):
+        pass
+
+
+def repair_of_the_manual():
+    """The command that dcached(8) gives for units that were given up."""
+    with open(os.path.join(REPO, "daemon", "man", "dcached.8.scd"), encoding="utf-8") as f:
+        (commands,) = re.findall(r"^\t(systemctl reset-failed dcached\..*; systemctl start .*)$", f.read(), re.M)
+    return commands
+
+
+def test_clients_have_a_bad_configuration_tried_until_both_units_are_given_up_and_the_manual_repairs_it(service):
+    service.systemctl("stop", "dcached.socket", "dcached.service")
+    good = service.read("/etc/dcached/dcached.conf")
+    service.write("/etc/dcached/dcached.conf", "[cache]\nmax_memory = much\n")
+    service.systemctl("reset-failed")
+    since = service.cursor()
+    service.systemctl("start", "dcached.socket")
+
+    def given_up():
+        knock(service)
+        return service.show("dcached.socket", "ActiveState") == "failed"
+    wait_until(given_up, 30)
+    assert service.show("dcached.socket", "Result") == "service-start-limit-hit"
+    assert "Start request repeated too quickly" in service.messages(since=since)
+    tried = [e for e in service.journal(since=since) if "dcached.conf:2" in e["MESSAGE"]]
+    assert 1 < len(tried) <= 10
+    assert not service.exists(SOCKET)
+
+    service.write("/etc/dcached/dcached.conf", good)
+    service.systemctl("reset-failed", "dcached.service")
+    assert service.show("dcached.socket", "ActiveState") == "failed"
+    service.run("sh", "-c", repair_of_the_manual())
+    service.wait_ready()
+    assert service.show("dcached.socket", "ActiveState") == "active"
 
 
 def test_a_good_reload_is_taken_by_the_running_daemon(service):
