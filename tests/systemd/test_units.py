@@ -35,18 +35,58 @@ def test_with_redis_on_a_unix_socket_the_exposure_is_half_a_point_at_most(unit, 
     assert exposure(tmp_path, unit, 5) is None
 
 
-def test_every_directive_of_the_sandbox_has_its_reason():
-    with open(os.path.join(UNITS, "dcached.service"), encoding="utf-8") as f:
-        lines = f.read().split("\n")
-    service = lines[lines.index("[Service]"):lines.index("[Install]")]
-    explained = False
-    for line in service[1:]:
-        if line.startswith("#"):
-            explained = True
-        elif not line:
-            explained = False
-        else:
-            assert explained or line.startswith(("ExecStart=", "Type=")), f"{line}: why?"
+# What says of itself why it is there.
+PLAIN = {"Description", "Documentation", "ExecStart", "ListenStream", "WantedBy", "Also"}
+# One comment speaks for these together; every other directive has one of its own.
+TOGETHER = [
+    {"StartLimitIntervalSec", "StartLimitBurst"}, {"Type", "NotifyAccess"}, {"ExecReload"},
+    {"Restart", "RestartSec"}, {"User", "Group"}, {"RuntimeDirectory", "RuntimeDirectoryMode",
+                                                   "RuntimeDirectoryPreserve"},
+    {"CapabilityBoundingSet", "AmbientCapabilities", "NoNewPrivileges"}, {"ProtectSystem", "ProtectHome"},
+    {"PrivateTmp", "PrivateMounts"}, {"PrivateIPC", "RemoveIPC"}, {"PrivateDevices", "DevicePolicy"},
+    {"ProtectProc", "ProcSubset"}, {"ProtectKernelTunables", "ProtectKernelModules", "ProtectKernelLogs",
+                                    "ProtectControlGroups"}, {"ProtectClock", "ProtectHostname"},
+    {"RestrictNamespaces", "RestrictSUIDSGID", "LockPersonality", "RestrictRealtime"},
+    {"SystemCallArchitectures", "SystemCallFilter", "SystemCallErrorNumber"},
+    {"SocketUser", "SocketGroup", "SocketMode"}, {"PrivateNetwork", "RestrictAddressFamilies", "IPAddressDeny"},
+]
+
+
+def bare_directives(lines):
+    """The directives that no comment explains."""
+    bare, commented, group = [], False, set()
+    for line in lines:
+        name = line.partition("=")[0]
+        if not line or line.startswith(("#", "[")):
+            commented, group = line.startswith("#"), set()
+        elif commented:
+            commented, group = False, set().union(*(names for names in TOGETHER if name in names))
+        elif name not in PLAIN and name not in group:
+            bare.append(line)
+    return bare
+
+
+UNIT_FILES = {name: os.path.join(UNITS, name) for name in ("dcached.service", "dcached@.service", "dcached.socket",
+                                                           "dcached@.socket")}
+UNIT_FILES["redis-unix-socket.conf"] = os.path.join(REPO, "systemd", "redis-unix-socket.conf")
+
+
+def lines_of(name):
+    with open(UNIT_FILES[name], encoding="utf-8") as f:
+        return f.read().splitlines()
+
+
+@pytest.mark.parametrize("name", UNIT_FILES)
+def test_every_directive_has_its_reason(name):
+    assert bare_directives(lines_of(name)) == []
+
+
+@pytest.mark.parametrize("name", UNIT_FILES)
+def test_a_directive_that_is_added_without_a_reason_is_found_wherever_it_stands(name):
+    lines = lines_of(name)
+    for i, line in enumerate(lines):
+        if "=" in line and not line.startswith("#"):
+            assert bare_directives([*lines[:i + 1], "Delegate=yes", *lines[i + 1:]])[:1] == ["Delegate=yes"], line
 
 
 def test_no_unit_hides_the_uids_of_clients():
