@@ -62,6 +62,14 @@ def run_lane(world, cls, rng, lane, made, tally):
         world.pause(fault.rng.uniform(*fault.gap))
 
 
+def await_made(lanes, made, tally):
+    """A phase begins when every fault of it is ready, or could not be made."""
+    troubles = sum(tally.troubled.values())
+    deadline = time.monotonic() + 30 * PATIENCE
+    while len(made) + sum(tally.troubled.values()) - troubles < len(lanes) and time.monotonic() < deadline:
+        time.sleep(0.01)
+
+
 def run_phase(world, tally, seed, era, number, phase):
     """Gives back how long its end took, for whoever reads along."""
     world.phase_number = number
@@ -73,6 +81,7 @@ def run_phase(world, tally, seed, era, number, phase):
                  for lane in lanes_of(world, seed, era, number, phase)]
         for lane in lanes:
             lane.start()
+        await_made(lanes, made, tally)
         time.sleep(max(1, phase.seconds - 3 - era.bound_ms / 1000))
     finally:
         world.over.set()

@@ -95,6 +95,7 @@ static void judge_hit(struct judge *j, const struct history_record *r, struct fi
 
         l.excuses[0].from = j->healed_at;
         l.excuses[0].excess = r->time - j->first_hit_due;
+        l.excuses[0].own_from = j->healed_at; /* it would have asked earlier */
         late_add(j, &l);
     }
 }
@@ -110,7 +111,7 @@ static void refused(struct judge *j, const struct history_record *r)
 
     l.excuses[0].from = time_before(invoked, j->bound_ns);
     l.excuses[0].excess = j->bound_ns / 2;
-    l.excuses[0].own = true;
+    l.excuses[0].own_from = invoked;
     l.excuses[1].from = j->healed_at;
     l.excuses[1].excess = j->healed_at ? invoked - j->refusals_until : 0;
     late_add(j, &l);

@@ -177,11 +177,11 @@ static void unconverged(const struct seen *s, const char *what)
     if (s->outcome == OUT_REFUSED) {
         l.excuses[1].from = time_before(s->invoked, j->bound_ns);
         l.excuses[1].excess = j->bound_ns / 2;
-        l.excuses[1].own = true;
+        l.excuses[1].own_from = s->invoked;
     } else if (s->outcome > OUT_LOCAL) { /* a call that took its whole time, most of it without a CPU */
         l.excuses[1].from = s->invoked;
         l.excuses[1].excess = s->r->latency * (uint64_t)HISTORY_UNIT / 2;
-        l.excuses[1].own = true;
+        l.excuses[1].own_from = s->invoked;
     }
     late_add(j, &l);
 }

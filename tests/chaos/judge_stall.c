@@ -117,8 +117,8 @@ static bool is_excused(struct judge *j, const struct late *l)
         if (!l->excuses[i].excess)
             continue;
         sum = stalls_of_pod(&j->stalls, r->pod_flags & 15, from, r->time);
-        if (l->excuses[i].own)
-            sum += lane_sum(&j->stalls.threads[l->stream], record_invoked(r), r->time);
+        if (l->excuses[i].own_from)
+            sum += lane_sum(&j->stalls.threads[l->stream], l->excuses[i].own_from, r->time);
         if (sum >= l->excuses[i].excess) {
             excuse_note(j, l, sum, l->excuses[i].excess);
             return true;

@@ -40,8 +40,8 @@ struct late {
     unsigned stream;
     struct {
         uint64_t from,
-            excess; /* it is excused if at least this much was stalled from that moment to the record's */
-        bool own;   /* the caller's thread included */
+            excess;        /* it is excused if at least this much was stalled from that moment to the record's */
+        uint64_t own_from; /* from there on the caller's thread is included; 0: it is not */
     } excuses[2];
 };
 

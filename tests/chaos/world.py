@@ -182,7 +182,9 @@ class World:
         for number, (pod, link) in enumerate(zip(self.pods, self.links)):
             found[2 * number] = (number, _pid(pod.daemon.process))
             found[2 * number + 1] = (number, link.thread)
-        found[2 * len(self.pods)] = ("redis", _pid(self.redis.process))
+        servers = [self.redis] + [self.replica] * self.topology.replica  # the replica guard waits for both
+        for number, server in enumerate(servers, 2 * len(self.pods)):
+            found[number] = ("redis", _pid(server.process))
         return {slot: (pod, pid) for slot, (pod, pid) in found.items() if pid}
 
     def held(self, pod):

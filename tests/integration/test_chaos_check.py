@@ -238,7 +238,9 @@ UNANSWERED = changed("converge t=5020", BAD["conv_no_answer"][2])     # asked 10
     (LATE_HIT, stalled("pod", 9, 2000, pod=5), "AVAIL"),              # less than it was late
     (LATE_HIT, stalled("pod", 200, 2000, pod=4), "AVAIL"),            # another pod
     (LATE_HIT, stalled("pod", 200, 1890, 2500, pod=5), "AVAIL"),      # before healing, and after the hit
-    (LATE_HIT, stalled("own", 200, 2000), "AVAIL"),                   # the caller was not under way yet
+    (LATE_HIT, stalled("own", 10, 2000), ""),                         # the caller would have asked earlier
+    (LATE_HIT, stalled("own", 9, 2000), "AVAIL"),
+    (LATE_HIT, stalled("own", 200, 1890, 2500), "AVAIL"),             # before healing, and after the hit
     (REFUSED, stalled("pod", 500, 600, pod=2), ""),
     (REFUSED, stalled("pod", 500, 720, pod=2), "AVAIL"),              # 20 ms of it after the answer
     (REFUSED, stalled("pod", 499, 600, pod=2), "AVAIL"),
