@@ -34,12 +34,12 @@ void proof_forget(struct core *core, const char *why)
     trace_event(core, TRACE_EPOCH, .seq = core->view.meta.seq);
 }
 
-/* What has been cleared in the epoch of this meta, as far as this pod knows. */
+/* What this pod knows to be cleared, unless this is the meta of another history (a restore, a failover). */
 static uint64_t least_cleared(const struct core *core, const struct meta *meta)
 {
-    bool known = core->view.adopted && epoch_equal(&core->view.meta.epoch, &meta->epoch);
+    bool same = meta->state != META_OK || epoch_equal(&core->view.meta.epoch, &meta->epoch);
 
-    return known ? core->view.meta.cleared : 0;
+    return core->view.adopted && same ? core->view.meta.cleared : 0;
 }
 
 static void adopt(struct core *core, const struct meta *meta, const struct run_id *run, const char *why)

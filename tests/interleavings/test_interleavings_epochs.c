@@ -33,7 +33,24 @@ static void a_seq_that_went_back_ends_the_epoch(void **state)
     harness_close(&rig);
 }
 
-/* What was cleared must not come back because somebody put meta back by hand. */
+/* What was cleared must not come back because somebody deleted meta, or put it back by hand. */
+static void a_clear_that_was_lost_with_meta_is_kept(void **state)
+{
+    struct rig rig;
+    struct core_config config = config_default();
+    struct core_event event = {.type = EV_IDENTITY, .identity = {.master = true, .run = run_now()}};
+    (void)state;
+
+    rig_open(&rig, &config);
+    rig.cleared = 7;
+    make_ready(&rig);
+    event.identity.id = harness_ask(&rig);
+    event.identity.meta.state = META_MISSING;
+    step(&rig, &event);
+    assert_int_equal(want(&rig, FX_PROPOSE)->propose.min_cleared, 7);
+    harness_close(&rig);
+}
+
 static void a_clear_that_meta_has_forgotten_ends_the_epoch_and_is_kept(void **state)
 {
     struct rig rig;
@@ -268,6 +285,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_deleted_meta_and_many_writes_within_one_heartbeat_are_noticed),
         cmocka_unit_test(a_seq_that_went_back_ends_the_epoch),
+        cmocka_unit_test(a_clear_that_was_lost_with_meta_is_kept),
         cmocka_unit_test(a_clear_that_meta_has_forgotten_ends_the_epoch_and_is_kept),
         cmocka_unit_test(of_two_connections_on_two_servers_the_older_is_made_again),
         cmocka_unit_test(nothing_is_a_hit_any_more_once_the_server_was_seen_demoted),
