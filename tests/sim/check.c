@@ -171,7 +171,7 @@ static void judge_expiry(const struct world *w, struct verdict *v, const struct 
 /* The library maps the daemon's clock to its own, and errs towards older. */
 static void judge_as_of(struct verdict *v, const struct op *op, const struct core_answer *answer)
 {
-    if (op->as_of > answer->as_of)
+    if ((int64_t)(op->as_of - answer->as_of) > 0) /* the clock may have begun after the proof */
         blame(v, "BOUND", "op %d is handed over as of %.9f, the core has proven %.9f", op->number,
               (double)op->as_of / 1e9, (double)answer->as_of / 1e9);
 }

@@ -259,9 +259,9 @@ static void tap_answer(struct pod *pod, struct core *core, const struct core_eff
     if (!read_take(pod, fx->read_done.token, &read))
         return;
     core_get_status(core, world_now(w), &status);
-    a.epoch = truth_find_epoch(&w->truth, &status.epoch, &status.run);
     a.unaware_until = check_unaware_until(w, pod, &status.run);
     a.as_of = os_process_from_boottime(daemon_host_process(pod->host), fx->read_done.as_of);
+    a.epoch = truth_find_epoch_at(&w->truth, &status.epoch, &status.run, a.as_of);
     a.arrived = pod->stepped == EV_FETCHED;
     a.told_epoch = pod->told_epoch[read.key];
     a.told_position = pod->told_position[read.key];

@@ -43,6 +43,17 @@ int truth_find_epoch(const struct truth *truth, const struct epoch *id, const st
     return -1;
 }
 
+int truth_find_epoch_at(const struct truth *truth, const struct epoch *id, const struct run_id *run, uint64_t at)
+{
+    for (int i = truth->count - 1; i >= 0; i--) {
+        const struct truth_epoch *e = &truth->epochs[i];
+
+        if (epoch_equal(&e->id, id) && run_id_equal(&e->run, run) && e->begins <= at && e->ends > at)
+            return i;
+    }
+    return truth_find_epoch(truth, id, run);
+}
+
 uint64_t truth_run_changed(const struct truth *truth, const struct run_id *run)
 {
     uint64_t at = 0;

@@ -64,6 +64,9 @@ void truth_deinit(struct truth *truth);
 int truth_begin_epoch(struct truth *truth, const struct epoch *id, const struct run_id *run, uint64_t now);
 /* The latest. -1: unknown. */
 int truth_find_epoch(const struct truth *truth, const struct epoch *id, const struct run_id *run);
+/* The one that was in force at that time, if several have borne the name: a store without meta is flushed.
+ * Otherwise the latest. */
+int truth_find_epoch_at(const struct truth *truth, const struct epoch *id, const struct run_id *run, uint64_t at);
 /* Returns the position. */
 int truth_add(struct truth *truth, int epoch, int key, const struct truth_state *state);
 /* Before the last one. Returns its position; the last one is now one further. */
