@@ -62,7 +62,8 @@ FINDINGS = {
 }
 MORE_FINDINGS = [
     ("durability", {"redis_durability": "rdb"}, "WARN"), ("durability", {"redis_durability": "aof always"}, "OK"),
-    ("durability", {"redis_durability": "aof everysec"}, "WARN"), ("durability", {"redis_durability": "aof no"}, "WARN"),
+    ("durability", {"redis_durability": "aof everysec"}, "WARN"),
+    ("durability", {"redis_durability": "aof no"}, "WARN"),
     ("durability", {"redis_persistence_trouble": "the last write to the AOF failed"}, "FAIL"),
     ("durability", {"redis_durability": "unknown: no right to CONFIG GET"}, "WARN"),
     ("eviction", {"redis_used_bytes": (1 << 30) - 1}, "WARN"),
@@ -136,7 +137,8 @@ def test_doctor_of_a_reader_pod_writes_nothing(redis, start_daemon):
 
 def examine(daemon, *args):
     """The findings of a run against a real daemon: {check: finding}."""
-    run = subprocess.run([DCACHECTL, "-s", daemon.socket, "doctor", "--json", *args], capture_output=True, text=True,
+    command = [DCACHECTL, "-s", daemon.socket, "doctor", "--json", *args]
+    run = subprocess.run(command, capture_output=True, text=True,
                          env=environment(), check=False)
     return {finding["check"]: finding for finding in json.loads(run.stdout)["findings"]}
 
@@ -159,7 +161,8 @@ def test_without_redis_the_cause_is_the_link_s_and_nothing_else_is_judged(start_
     assert any(cause in found["redis"]["cause"] for cause in causes) and address in found["redis"]["cause"]
     assert any(remedy in found["redis"]["remedy"] for remedy in remedies)
     for check in ("rights", *NEEDS_REDIS):
-        assert (found[check]["level"], found[check]["cause"]) == ("INFO", "not tried: no connection to Redis"), check
+        said = found[check]["level"], found[check]["cause"]
+        assert said == ("INFO", "not tried: no connection to Redis"), check
 
 
 @pytest.fixture(name="start_away")
@@ -172,7 +175,8 @@ def fixture_start_away(start_daemon):
 
 
 LINK_TEXTS = [
-    ("waiting 9 ms: authenticating: WRONGPASS invalid username-password pair or user is disabled.", "password_file"),
+    ("waiting 9 ms: authenticating: WRONGPASS invalid username-password pair or user is disabled.",
+     "password_file"),
     ("waiting 9 ms: asking for INFO: NOAUTH Authentication required.", "password_file"),
     ("waiting 9 ms: selecting the database: ERR DB index is out of range", "[redis] db"),
     ("waiting 9 ms: asking for INFO: NOPERM this user has no permissions", "rights that dcached(8) lists"),

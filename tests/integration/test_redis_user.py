@@ -40,7 +40,7 @@ def fixture_primary():
 
 @pytest.fixture(name="start_with")
 def fixture_start_with(primary, folder, start_daemon):
-    """start_with(patterns, rights, db=0, ...) -> a daemon with the guard on that logs in as a user with just these."""
+    """start_with(patterns, rights, db=0, ...) -> a daemon with the guard on with just this user."""
     client = primary.client()
     client.flushall()
     client.script_flush()
@@ -55,12 +55,14 @@ def fixture_start_with(primary, folder, start_daemon):
         client.execute_command("ACL", "SETUSER", role, "reset", "on", ">secret", *patterns, "-@all",
                                *(f"+{right}" for right in rights))
         login = {"username": role, "password_file": path, "db": db}
-        return start_daemon(primary, role=role, config={"redis": login, "staleness": {"min_replicas": 1}}, **options)
+        config = {"redis": login, "staleness": {"min_replicas": 1}}
+        return start_daemon(primary, role=role, config=config, **options)
     return start
 
 
 def ctl(daemon, *args):
-    return subprocess.run([DCACHECTL, "-s", daemon.socket, "--timeout", "1s", *args], capture_output=True, text=True,
+    command = [DCACHECTL, "-s", daemon.socket, "--timeout", "1s", *args]
+    return subprocess.run(command, capture_output=True, text=True,
                           env=environment(), check=False)
 
 
@@ -92,7 +94,8 @@ ALL_WELL = [0, 5, 0, 0, 0, 0, 0]  # 5: conflict
 def test_a_writer_pod_has_all_it_needs(primary, start_with):
     daemon = start_with(PATTERNS, RIGHTS)
     assert use_everything(daemon) == ALL_WELL
-    daemon.wait_until(lambda: primary.client().hget("dc:{0}!meta", "swept"), timeout=10)  # the sweep behind the clear
+    # The sweep behind the clear.
+    daemon.wait_until(lambda: primary.client().hget("dc:{0}!meta", "swept"), timeout=10)
     assert warnings(daemon) == {}
     assert refused_by_redis(primary) == set()
     primary.client().script_flush()
@@ -103,7 +106,8 @@ def test_a_reader_pod_has_all_it_needs(primary, start_with):
     writer = start_with(PATTERNS, RIGHTS)
     reader = start_with(READER_PATTERNS, READER_RIGHTS, role="reader")
     assert ctl(writer, "set", "k", "v", "--version", "5").returncode == 0
-    assert [ctl(reader, *line).returncode for line in (("get", "k"), ("get", "--strong", "k"), ("verify",))] == [0] * 3
+    for line in (("get", "k"), ("get", "--strong", "k"), ("verify",)):
+        assert ctl(reader, *line).returncode == 0, line
     assert warnings(reader) == {}
     assert refused_by_redis(primary) <= {"script|load"}  # asked for in vain; a reader runs no script
 
@@ -111,7 +115,8 @@ def test_a_reader_pod_has_all_it_needs(primary, start_with):
 @pytest.mark.parametrize("right", READER_RIGHTS)
 def test_a_reader_pod_uses_each_of_its_rights(primary, start_with, right):
     start_with(PATTERNS, RIGHTS, db=1).stop()  # leaves an epoch
-    reader = start_with(READER_PATTERNS, [r for r in READER_RIGHTS if r != right], db=1, role="reader", ready=False)
+    rights = [r for r in READER_RIGHTS if r != right]
+    reader = start_with(READER_PATTERNS, rights, db=1, role="reader", ready=False)
     reader.wait_until(lambda: right in refused_by_redis(primary))
     if right == "config|get":
         reader.wait_until(lambda: reader.status()["ready"])

@@ -108,7 +108,8 @@ def script_arguments(rng, name):
     if name == "clear":
         return [META], [EPOCH, RUN, rng.choice(["9" * 19, pad(5)]), CHANNEL, rng.choice([EPOCH, "d" * 32])]
     if name == "propose":
-        min_seq, min_cleared = rng.choice([pad(5), "0001900000000000000", "9" * 19]), rng.choice([pad(0), "9" * 19])
+        min_seq = rng.choice([pad(5), "0001900000000000000", "9" * 19])
+        min_cleared = rng.choice([pad(0), "9" * 19])
         return [META], [rng.choice([EPOCH, "", "d" * 32]), rng.choice([RUN, ""]), EPOCH, RUN, min_seq, min_cleared]
     return [META, "dc:{0}:a", "dc:{0}:b", "k1"], []
 
