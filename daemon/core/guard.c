@@ -42,6 +42,8 @@ enum core_reason guard_reason(const struct core *core)
 {
     enum core_reason reason = proof_reason(core);
 
+    if (reason == REASON_NONE && core->view.meta.state != META_OK)
+        return REASON_NO_EPOCH;
     if (reason == REASON_NONE && guard_on(core) &&
         (core->guard.as_of == 0 || core->now - core->guard.as_of > core->config.bound_ns))
         return REASON_REPLICAS;

@@ -255,7 +255,8 @@ void proof_identity(struct core *core, const struct core_event *event)
     core->trouble_text[0] = '\0';
     guard_ask(core);
 
-    if (core->subscription < SUBSCRIPTION_STARTING || !h->counts) {
+    /* Without a valid meta nothing counts what is committed, and a flush would not show. */
+    if (core->subscription < SUBSCRIPTION_STARTING || !h->counts || meta->state != META_OK) {
         h->ended_at = h->asked_at;
         proof_part_ended(core);
         return;

@@ -33,6 +33,38 @@ static void a_seq_that_went_back_ends_the_epoch(void **state)
     harness_close(&rig);
 }
 
+/* Reads go on by asking Redis each time. What such an answer has brought is no hit: the next flush shows nowhere.
+ */
+static void without_meta_nothing_is_a_hit(void **state)
+{
+    struct rig rig;
+    struct core_config config = config_default();
+    struct core_event beat = {.type = EV_IDENTITY,
+                              .identity = {.master = true, .run = run_now(), .meta = {.state = META_MISSING}}};
+    struct core_event event = {.type = EV_FETCHED,
+                               .fetched = {.result = FETCH_RECORD, .record = record_of(9, 4, "v")}};
+    struct core_status status;
+    (void)state;
+
+    config.may_write = false;
+    rig_open(&rig, &config);
+    make_ready(&rig);
+    beat.identity.id = harness_ask(&rig);
+    step(&rig, &beat);
+    assert_null(find(&rig, FX_PING));
+    event.fetched.meta = event.fetched.closing = (struct meta){.state = META_MISSING};
+    for (int i = 0; i < 2; i++) {
+        event.fetched.id = harness_no_hit(&rig, "k");
+        step(&rig, &event);
+        assert_int_equal(want(&rig, FX_READ_DONE)->read_done.outcome, READ_FRESH);
+        rig.now += MS;
+    }
+    core_get_status(rig.core, rig.now, &status);
+    assert_false(status.ready);
+    assert_int_equal(status.reason, REASON_NO_EPOCH);
+    harness_close(&rig);
+}
+
 /* What was cleared must not come back because somebody deleted meta, or put it back by hand. */
 static void a_clear_that_was_lost_with_meta_is_kept(void **state)
 {
@@ -285,6 +317,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_deleted_meta_and_many_writes_within_one_heartbeat_are_noticed),
         cmocka_unit_test(a_seq_that_went_back_ends_the_epoch),
+        cmocka_unit_test(without_meta_nothing_is_a_hit),
         cmocka_unit_test(a_clear_that_was_lost_with_meta_is_kept),
         cmocka_unit_test(a_clear_that_meta_has_forgotten_ends_the_epoch_and_is_kept),
         cmocka_unit_test(of_two_connections_on_two_servers_the_older_is_made_again),
