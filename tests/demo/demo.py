@@ -12,7 +12,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(HERE), "integration"))
 
 # pylint: disable=wrong-import-position
 from scenarios import SCENARIOS
-from world import BOUND_S, HEARTBEAT_S, World
+from stage import BOUND_S, HEARTBEAT_S, World
 
 TOTALS = ["version_checks", "accepted", "duplicates", "stale_rejected", "reads", "hits", "misses", "refused",
           "errors", "stale_served"]

@@ -7,7 +7,7 @@ import threading
 import time
 
 import dcache
-from world import BOUND_S, HEARTBEAT_S, boottime, ms, until, value_of
+from stage import BOUND_S, HEARTBEAT_S, boottime, ms, until, value_of
 
 
 def normal_updates(world):

@@ -4,7 +4,7 @@ import tempfile
 import pytest
 
 from scenarios import SCENARIOS
-from world import World
+from stage import World
 
 
 @pytest.fixture(scope="module")
