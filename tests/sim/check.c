@@ -19,6 +19,7 @@
  *   - stale answers from BOUND, as far as they were permitted
  *   - a server that was demoted, or has followed another one: until this core's next heartbeat is answered, which
  * has to start in time (check_unaware_until)
+ *   - an epoch whose meta was put back by hand: past dcached, nothing is promised; the next one has to be right
  *   - records that outrank the seq of their epoch, after its seq was set back (`records_ahead`)
  * An old primary that a split keeps alive is an epoch of its own, which has not ended: its readers are judged by
  * it.
@@ -185,6 +186,8 @@ static int judge(struct world *w, struct verdict *v, const struct op *op, const 
         blame(v, "LOSSVIS", "op %d is served in an epoch that never was", op->number);
         return -1;
     }
+    if (w->truth.epochs[answer->epoch].set_back)
+        return -1;
     position = check_position(w, answer->epoch, op->key, op->content, op->got_version);
     if (answer->unaware_until) {
         judge_epoch_lives(w, v, op, answer);

@@ -10,7 +10,7 @@ static void check_fill(struct world *w, int pod, int key, const struct core_answ
     const struct truth_state *got, *want;
     int position;
 
-    if (a->epoch < 0 || a->told_epoch != a->epoch || a->unaware_until)
+    if (a->epoch < 0 || a->told_epoch != a->epoch || a->unaware_until || w->truth.epochs[a->epoch].set_back)
         return;
     position = check_position(w, a->epoch, key, a->content, a->version);
     if (position < 0 || position >= a->told_position)

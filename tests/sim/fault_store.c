@@ -298,6 +298,8 @@ static void lower_seq(struct fault *f)
     snprintf(seq, sizeof(seq), "%llu", (unsigned long long)(f->amount % 1000 + 1));
     meta_set(f, "cleared", "0");
     meta_set(f, "seq", seq);
+    if (primary_of(f)->epoch >= 0)
+        f->world->truth.epochs[primary_of(f)->epoch].set_back = true;
 }
 
 static void meta_begin(struct fault *f)

@@ -160,6 +160,9 @@ void witness_refresh(struct node *node)
         node->seq_seen = meta.seq;
         return;
     }
+    /* A clear goes on from the seq it finds. */
+    if (node->epoch >= 0 && w->truth.epochs[node->epoch].set_back && meta.seq < SERVER_WALL_BASE_US)
+        w->truth.epochs[epoch].set_back = true;
     epoch_end(node);
     node->epoch = epoch;
     node->seq_seen = meta.seq;
