@@ -350,12 +350,15 @@ void apply_message(struct core *core, const struct message *message)
         apply_unsure(core, message);
         return;
     }
+    bool current = core->subscription == SUBSCRIPTION_CURRENT;
     struct apply_how how = {
         .origin = "message",
-        .generation = core->generation,
+        /* Before `last` is known nothing tells a repeated message from a new one: no copy becomes current by it.
+         */
+        .generation = current ? core->generation : 0,
         /* It was committed after as_of, so counting from there cannot lengthen its life. */
         .expires_at = message->ttl_ms == 0 ? 0 : core->as_of + message->ttl_ms * NS_PER_MS,
-        .insert = core->subscription == SUBSCRIPTION_CURRENT,
+        .insert = current,
     };
     apply_record(core, message->key, record, &how, &result);
 }

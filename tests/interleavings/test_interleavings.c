@@ -354,6 +354,26 @@ static void nothing_is_current_before_a_heartbeat_sent_after_the_subscription(vo
     harness_close(&rig);
 }
 
+static void a_message_repeated_on_a_new_subscription_makes_no_suspect_copy_current(void **state)
+{
+    struct core_event subscribed = {.type = EV_SUBSCRIBED};
+    struct rig rig;
+    (void)state;
+
+    harness_open(&rig);
+    message(&rig, "k", record_of(11, 1, "old"));
+    message(&rig, "other", record_of(13, 1, "value")); /* the one between was of k */
+    rig.seq = 13;
+    heartbeat(&rig);
+    link_down(&rig, LINK_SUBSCRIPTION);
+    link_up(&rig, LINK_SUBSCRIPTION);
+    step(&rig, &subscribed);
+    message(&rig, "k", record_of(11, 1, "old"));
+    harness_hit(&rig, "other", "value", 1);
+    harness_no_hit(&rig, "k");
+    harness_close(&rig);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -379,6 +399,7 @@ int main(void)
         cmocka_unit_test(a_strong_read_does_not_join_a_heartbeat_that_was_asked_before_it),
         cmocka_unit_test(messages_before_the_first_heartbeat_of_a_subscription_are_not_lost),
         cmocka_unit_test(nothing_is_current_before_a_heartbeat_sent_after_the_subscription),
+        cmocka_unit_test(a_message_repeated_on_a_new_subscription_makes_no_suspect_copy_current),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
