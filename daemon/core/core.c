@@ -292,7 +292,8 @@ void core_step(struct core *core, const struct core_event *event)
         garbage_free(core);
     core->now = event->now;
     if (core->base == 0) {
-        core->base = event->now;
+        /* A tick back: what ends within the first one is rounded down, too. */
+        core->base = event->now > TABLE_TICK_NS ? event->now - TABLE_TICK_NS : 1;
         core->heard_at = event->now;
     }
 

@@ -181,7 +181,7 @@ struct core {
     struct core_config config;
     uint64_t heartbeat_ns; /* H */
     uint64_t now;          /* of the step under way */
-    uint64_t base;         /* `now` of the first step; expiry ticks count from here */
+    uint64_t base;         /* a tick before the first step; expiry ticks count from here */
 
     struct table *table;
     struct stale_detector *floors;

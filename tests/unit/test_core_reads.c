@@ -256,6 +256,27 @@ static void the_hook_replaces_what_readers_see_and_rejects_into_fetches(void **s
     rig_close(&rig);
 }
 
+static void a_life_that_ends_soon_after_the_start_of_the_daemon_is_not_lengthened(void **state)
+{
+    struct rig rig;
+    struct core_view view;
+    struct core_config config = config_default();
+    struct record record = record_of(5, 1, "value");
+    (void)state;
+
+    rig_open(&rig, &config);
+    link_up(&rig, LINK_DATA);
+    identity(&rig, want(&rig, FX_IDENTITY)->identity.id);
+    record.expiry_ms = (STORE_US + rig.now / NS_PER_US) / 1000 + 5;
+    get(&rig, "k");
+    fetched(&rig, want(&rig, FX_FETCH)->fetch.id, FETCH_RECORD, record);
+    assert_read(&rig, READ_FRESH, "value", 1);
+    rig.now += 6 * MS;
+    core_view(rig.core, rig.now, slice_text("k"), &view);
+    assert_false(view.cached);
+    rig_close(&rig);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -271,6 +292,7 @@ int main(void)
         cmocka_unit_test(an_unreadable_record_is_an_error_of_its_readers_and_drops_the_copy),
         cmocka_unit_test(one_call_more_than_may_wait_is_refused_as_busy),
         cmocka_unit_test(the_hook_replaces_what_readers_see_and_rejects_into_fetches),
+        cmocka_unit_test(a_life_that_ends_soon_after_the_start_of_the_daemon_is_not_lengthened),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
