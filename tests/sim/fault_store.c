@@ -38,7 +38,7 @@ static void crash_now(void *arg)
     if (f->over || !running(node))
         return;
     fault_fired(f);
-    f->amount = (uint64_t)(node->epoch + 1);
+    node->killed_epoch = f->kind == KIND_crash ? node->epoch : -1;
     node_kill(node);
     if (f->kind == KIND_empty)
         server_wipe_disk(node->server);
@@ -51,10 +51,11 @@ static void crash_begin(struct fault *f)
     f->node = node->index;
     if (running(node) && (f->amount & 1))
         server_save(node->server, world_now(f->world));
-    f->amount = 0;
     world_at(f->world, f->at + (f->until - f->at) / 2, crash_now, f);
 }
 
+/* Faults overlap: the one that ends first starts the process, whichever killed it. Only the data at its last kill
+ * is what this start has to find, and only if its disk was left alone. */
 static void crash_end(struct fault *f)
 {
     struct world *w = f->world;
@@ -64,8 +65,8 @@ static void crash_end(struct fault *f)
         return;
     w->captured_count = 0; /* messages of what was lost would be forged ones */
     node_start(node);
-    if (f->kind == KIND_crash && w->persistence == PERSIST_AOF_ALWAYS && f->amount > 0)
-        witness_check_durability(node, (int)f->amount - 1);
+    if (w->persistence == PERSIST_AOF_ALWAYS)
+        witness_check_durability(node, node->killed_epoch);
 }
 
 /* ---- F14, roles ----------------------------------------------------------------------------------------------

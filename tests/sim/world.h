@@ -129,6 +129,7 @@ struct node {
     bool between;                  /* the next fetch meets a flush between two of its commands */
     size_t window;                 /* bytes a connection takes from the server before it waits */
     int epoch;                     /* number in the truth that is in force here; -1: none (no master, or dead) */
+    int killed_epoch;              /* in force at the last kill; -1: none was, or the disk was wiped */
     uint64_t seq_seen;             /* highest of that epoch */
     bool loading;                  /* the whole data is being replaced: the old history has ended */
 };
