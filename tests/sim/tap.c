@@ -40,18 +40,24 @@ static struct pod *pod_of(const struct core *core)
 
 /* ---- the hook ----------------------------------------------------------------------------------------------- */
 
+bool tap_hook_rejects(const struct pod *pod, int content)
+{
+    return pod->hooked && content % 5 == 0;
+}
+
 /* Rejects one payload in five and replaces another one, by its number. */
 static enum hook_verdict tap_hook(void *ctx, struct slice key, struct slice value, uint64_t version,
                                   struct slice source, bool local, struct slice *ret_value)
 {
-    const struct world *w = ((const struct pod *)ctx)->world;
+    const struct pod *pod = ctx;
+    const struct world *w = pod->world;
     bool replaced;
     int content = world_content(w, value, &replaced);
 
     (void)key, (void)version, (void)source, (void)local;
     if (content < 0 || content % 5 > 1)
         return HOOK_KEEP;
-    if (content % 5 == 0)
+    if (tap_hook_rejects(pod, content))
         return HOOK_REJECT;
     *ret_value = slice_of(w->contents[content]->bytes, (size_t)w->contents[content]->len + 1);
     return HOOK_REPLACE;
@@ -86,11 +92,22 @@ int __wrap_core_new(struct core **ret, const struct core_config *config)
 
 /* ---- in ----------------------------------------------------------------------------------------------------- */
 
+static bool waited_for(const struct pod *pod, int key)
+{
+    for (int i = 0; i < pod->reads_count; i++) {
+        if (pod->reads[i].key == key)
+            return true;
+    }
+    return false;
+}
+
 static void tap_read(struct pod *pod, const struct core_event *event)
 {
     const struct read_request *read = &event->read;
     int key = world_key(pod->world, read->key);
 
+    if (key == SIM_CROWD_KEY && pod->number == pod->world->crowd_pod && !waited_for(pod, key))
+        pod->world->crowd_firsts++;
     if (key < 0 || pod->reads_count == (int)(sizeof(pod->reads) / sizeof(pod->reads[0])))
         return;
     pod->reads[pod->reads_count++] = (struct core_read){

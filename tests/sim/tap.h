@@ -13,5 +13,7 @@
 void tap_set_world(struct world *w);
 /* The daemon of this pod is gone. */
 void tap_forget(struct pod *pod);
+/* Whether the hook of this pod, if it has one, rejects that payload. */
+bool tap_hook_rejects(const struct pod *pod, int content);
 
 #endif

@@ -297,6 +297,7 @@ struct world {
     struct fault faults[SIM_FAULTS];
     int faults_count;
     uint64_t crowd_fetches;
+    int crowd_firsts;      /* reads of the crowd that came when none was waiting */
     int crowd_pod;         /* -1: none */
     int tiny_pod;          /* with tables for one or two keys; -1: none */
     uint64_t version_base; /* explicit versions begin above it: some need more digits than a double has */
