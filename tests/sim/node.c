@@ -402,9 +402,10 @@ void node_lead(struct node *node)
 void node_replicate(struct node *replica)
 {
     server_replicate(replica->server, world_now(replica->world), SIZE_MAX);
-    server_acknowledge(replica->server, world_now(replica->world));
-    /* The first replica of a process changes its master's replication history. */
+    /* The first replica of a process changes its master's replication history. What the acknowledgement lets go on
+     * behind a WAIT is executed in the new one. */
     witness_refresh(node_other(replica));
+    server_acknowledge(replica->server, world_now(replica->world));
 }
 
 void node_hold_replication(struct node *replica, bool held)
