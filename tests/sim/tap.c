@@ -239,6 +239,22 @@ static void tap_request(struct pod *pod, const struct core_effect *fx)
         world_violate(pod->world, "GAP0", pod->number, -1, "asks Redis while its connections end on two servers");
 }
 
+/* Which attempt goes to Redis: attempts of one write bear the same id. */
+static void tap_write(struct pod *pod, const struct core_effect *fx)
+{
+    struct world *w = pod->world;
+
+    for (int i = w->ops_count - 1; i >= 0; i--) {
+        struct op *op = w->ops[i];
+
+        if (op->state != OP_ASKED || op->pod != pod->number || op->retry != fx->write.request->retry ||
+            memcmp(op->write_id, fx->write.request->write_id, WRITE_ID_BYTES) != 0)
+            continue;
+        op->sent = true;
+        return;
+    }
+}
+
 /* ---- out ---------------------------------------------------------------------------------------------------- */
 
 /* Takes the read behind a token off the list; false: not one of ours. */
@@ -302,6 +318,8 @@ const struct core_effect *__wrap_core_next_effect(struct core *core)
 
     if (!pod)
         return fx;
+    if (fx && fx->type == FX_WRITE)
+        tap_write(pod, fx);
     if (!fx)
         check_core_counters(pod->world, pod->number, core);
     else if (fx->type == FX_READ_DONE)

@@ -230,6 +230,7 @@ struct op {
     /* writes */
     uint64_t version, ttl_ms;
     bool has_ttl, invalidate, retry;
+    bool sent;        /* a core gave it to its connection to Redis */
     int first, tries; /* first: number of the first attempt */
     uint8_t write_id[WRITE_ID_BYTES];
     /* of the write id of the first attempt: what the witness saw */
