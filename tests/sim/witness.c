@@ -157,6 +157,7 @@ void witness_refresh(struct node *node)
     if (epoch == node->epoch) {
         if (meta.state == META_OK && meta.seq < node->seq_seen)
             w->truth.epochs[epoch].seq_went_back = true;
+        node->seq_before = node->seq_seen;
         node->seq_seen = meta.seq;
         return;
     }
@@ -165,6 +166,7 @@ void witness_refresh(struct node *node)
         w->truth.epochs[epoch].set_back = true;
     epoch_end(node);
     node->epoch = epoch;
+    node->seq_before = meta.seq;
     node->seq_seen = meta.seq;
     for (int k = 0; k < SIM_KEYS; k++)
         key_look(node, &meta, k);
@@ -208,7 +210,8 @@ void witness_changed(struct node *node, struct slice key)
 
 /*
  * One script may write a key several times: the server names the key once, with the last of them. Those between
- * were published, and never to be read: no reader came between.
+ * were published, and never to be read: no reader came between. A script raises seq before it stores: a message at
+ * or below the seq it found is none of its own, but an old one that somebody repeats at the same moment.
  */
 void witness_published(struct node *node, struct slice payload)
 {
@@ -224,7 +227,7 @@ void witness_published(struct node *node, struct slice payload)
         return;
     key = world_key(w, m.key);
     last = key < 0 ? NULL : truth_last(&w->truth, node->epoch, key);
-    if (!last || last->at != s.at || last->seq <= m.record.seq ||
+    if (!last || last->at != s.at || last->seq <= m.record.seq || m.record.seq <= node->seq_before ||
         truth_find_seq(&w->truth, node->epoch, key, m.record.seq) >= 0)
         return;
     op = check_writer(w, m.record.write_id);
