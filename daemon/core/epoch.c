@@ -34,45 +34,18 @@ void proof_forget(struct core *core, const char *why)
     trace_event(core, TRACE_EPOCH, .seq = core->view.meta.seq);
 }
 
-/*
- * Whoever knows the clear and may write sets a new epoch within a few heartbeats. A pod that may not waits for
- * that as long as D; if nobody is left, it goes on with what every other pod reads, else it would refuse for ever.
- */
-static void note_forgotten(struct core *core, const struct meta *meta)
-{
-    bool forgotten = core->view.adopted && meta->state == META_OK &&
-                     epoch_equal(&core->view.meta.epoch, &meta->epoch) && meta->cleared < core->view.meta.cleared;
-
-    if (!forgotten)
-        core->forgotten_at = 0;
-    else if (core->forgotten_at == 0)
-        core->forgotten_at = core->now;
-}
-
-static bool nobody_remembers(const struct core *core)
-{
-    return !core->config.may_write && core->forgotten_at > 0 &&
-           core->now - core->forgotten_at > core->config.bound_ns;
-}
-
 /* What this pod knows to be cleared, unless this is the meta of another history (a restore, a failover). */
 static uint64_t least_cleared(const struct core *core, const struct meta *meta)
 {
-    bool same =
-        meta->state != META_OK || (epoch_equal(&core->view.meta.epoch, &meta->epoch) && !nobody_remembers(core));
+    bool same = meta->state != META_OK || epoch_equal(&core->view.meta.epoch, &meta->epoch);
 
     return core->view.adopted && same ? core->view.meta.cleared : 0;
 }
 
 static void adopt(struct core *core, const struct meta *meta, const struct run_id *run, const char *why)
 {
-    uint64_t cleared = least_cleared(core, meta);
-
     proof_forget(core, why);
     core->view = (struct store_view){.adopted = true, .meta = *meta, .run = *run};
-    /* What was cleared in it does not come back: under such a meta nothing is fetched. */
-    if (cleared > meta->cleared)
-        core->view.meta.cleared = cleared;
     core->highest = meta->seq;
     core->counters.epochs++;
 
@@ -188,7 +161,6 @@ bool proof_epoch_read(struct core *core, const struct meta *meta, const struct r
 {
     const char *why;
 
-    note_forgotten(core, meta);
     core->epoch_ok = meta_usable(core, meta, run);
     if (!core->epoch_ok && core->config.may_write && core->now >= core->propose_retry_at) {
         propose(core, meta, run);

@@ -209,8 +209,7 @@ struct core {
     uint64_t round_trip_ns;
     uint64_t store_us, store_at; /* Redis' TIME was store_us at some moment not before store_at */
     char epoch_why[160];
-    uint64_t epoch_at;     /* when what was known before ended */
-    uint64_t forgotten_at; /* since when meta has forgotten what this pod knows to be cleared; 0: it has not */
+    uint64_t epoch_at; /* when what was known before ended */
     char proposal_why[160];
     const char *trouble; /* last failure of a heartbeat, for status */
     char trouble_text[200];

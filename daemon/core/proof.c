@@ -186,7 +186,6 @@ void proof_link_down(struct core *core, enum core_link link)
         h->asked = false;
         guard_forget(core);
         core->trouble_text[0] = '\0';
-        core->forgotten_at = 0; /* whoever could set a new epoch may have been cut off as well */
         flight_link_down(core);
     }
     /* No heartbeat can end well before the link is back: strong reads ask Redis themselves. */

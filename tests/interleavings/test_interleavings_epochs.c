@@ -102,45 +102,6 @@ static void a_clear_that_meta_has_forgotten_ends_the_epoch_and_is_kept(void **st
     harness_close(&rig);
 }
 
-static void heartbeats_until(struct rig *rig, uint64_t moment)
-{
-    while (rig->now < moment) {
-        rig->now += 50 * MS;
-        tick(rig);
-        if (!find(rig, FX_IDENTITY))
-            continue;
-        identity(rig, want(rig, FX_IDENTITY)->identity.id);
-        if (find(rig, FX_PING))
-            pong(rig, want(rig, FX_PING)->ping.nonce);
-    }
-}
-
-/* Nobody who knows the clear and may write is left: the pod refuses for D, then it reads what every other pod
- * reads. */
-static void a_reader_pod_does_not_refuse_for_ever_because_meta_has_forgotten_a_clear(void **state)
-{
-    struct rig rig;
-    struct core_config config = config_default();
-    (void)state;
-
-    config.may_write = false;
-    rig_open(&rig, &config);
-    rig.cleared = 7;
-    make_ready(&rig);
-    uint64_t forgotten = rig.now;
-    rig.cleared = 0;
-    heartbeats_until(&rig, forgotten + D / 2);
-    get(&rig, "a");
-    fetched(&rig, want(&rig, FX_FETCH)->fetch.id, FETCH_RECORD, record_of(6, 6, "cleared"));
-    assert_null(find(&rig, FX_READ_DONE));
-    heartbeats_until(&rig, forgotten + 2 * D);
-    get(&rig, "b");
-    fetched(&rig, want(&rig, FX_FETCH)->fetch.id, FETCH_RECORD, record_of(10, 7, "value"));
-    assert_read(&rig, READ_FRESH, "value", 7);
-    harness_hit(&rig, "b", "value", 7);
-    harness_close(&rig);
-}
-
 /* Connects `newer` to another server than the one the first is on; the first has to be made again, and no more. */
 static void connect_elsewhere(enum core_link newer)
 {
@@ -359,7 +320,6 @@ int main(void)
         cmocka_unit_test(without_meta_nothing_is_a_hit),
         cmocka_unit_test(a_clear_that_was_lost_with_meta_is_kept),
         cmocka_unit_test(a_clear_that_meta_has_forgotten_ends_the_epoch_and_is_kept),
-        cmocka_unit_test(a_reader_pod_does_not_refuse_for_ever_because_meta_has_forgotten_a_clear),
         cmocka_unit_test(of_two_connections_on_two_servers_the_older_is_made_again),
         cmocka_unit_test(nothing_is_a_hit_any_more_once_the_server_was_seen_demoted),
         cmocka_unit_test(a_lower_version_after_an_expiry_is_served),
