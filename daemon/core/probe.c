@@ -15,7 +15,9 @@
 
 #define PROBE_TIMEOUT_NS (2000 * NS_PER_MS) /* picked */
 #define PROBE_RETRY_NS   (1000 * NS_PER_MS) /* picked */
-/* A probe that fails half-way is a gap for every pod: the pauses double, up to 8 s. Picked. */
+/* A probe that fails half-way is a gap for every pod: the pauses double, up to 8 s, unless clients write anyway.
+ * Picked.
+ */
 #define PROBE_RETRY_DOUBLINGS 3
 #define PROBE_TTL_MS          60000
 
@@ -35,7 +37,7 @@ void probe_failed(struct core *core, const char *what, struct slice text)
     memcpy(before, probe->text, sizeof(before));
     probe->state = PROBE_FAILED;
     probe->retry_at = core->now + (PROBE_RETRY_NS << probe->doublings);
-    if (probe->doublings < PROBE_RETRY_DOUBLINGS)
+    if (!probe->proven && probe->doublings < PROBE_RETRY_DOUBLINGS)
         probe->doublings++;
     if (text.len > 0)
         snprintf(probe->text, sizeof(probe->text), "%s: %.*s", what, (int)(text.len < 160 ? text.len : 160),
