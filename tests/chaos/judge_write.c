@@ -7,7 +7,8 @@ void judge_invoked(struct judge *j, const struct history_record *r, const struct
     struct truth_write *w = truth_write_at(j->truth, r->what & NUMBER_MASK);
     bool first = !w->invoked;
 
-    w->invoked = true;
+    if (first)
+        w->invoked = r->time;
     if (first && w->order && (w->key != r->key || (more->write.version && w->version != more->write.version)))
         judge_violate(j, P_NOGARB, r, more, NULL, "committed under another key or version than was asked for:");
     w->key = r->key;

@@ -3,9 +3,6 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-/* Between the store's clock, read once at the beginning, and CLOCK_BOOTTIME. Picked. */
-#define CLOCK_SLACK_NS UINT64_C(20000000)
-
 static void *grow(void *array, unsigned count, unsigned *room, size_t size)
 {
     if (count < *room)
@@ -79,26 +76,33 @@ static void absent_add(struct truth *t, uint32_t key, uint64_t version, uint64_t
 
     k->absents = grow(k->absents, k->absents_count, &k->absents_room, sizeof(*k->absents));
     k->absents[k->absents_count++] = (struct truth_absent){
-        .version = version, .order = order, .number = number, .since = t->dated_until, .epoch = t->epoch};
+        .version = version, .order = order, .number = number, .after = t->last_number, .epoch = t->epoch};
+}
+
+static bool may_begin_before(struct truth *t, const struct truth_absent *absent, uint64_t moment)
+{
+    const struct truth_write *w = absent->after ? truth_write_at(t, absent->after) : NULL;
+
+    return !w || (w->invoked && w->invoked < moment);
 }
 
 /* The latest of a row, NULL: none. */
-static const struct truth_absent *latest(const struct truth_absent *row, unsigned count, uint64_t version,
-                                         uint64_t before)
+static const struct truth_absent *latest(struct truth *t, const struct truth_absent *row, unsigned count,
+                                         uint64_t version, uint64_t before)
 {
     while (count-- > 0) {
-        if (row[count].version == version && (version || row[count].since < before + CLOCK_SLACK_NS))
+        if (row[count].version == version && (version || may_begin_before(t, &row[count], before)))
             return &row[count];
     }
     return NULL;
 }
 
-bool truth_find_absent(const struct truth *t, uint32_t key, uint64_t version, uint64_t before,
+bool truth_find_absent(struct truth *t, uint32_t key, uint64_t version, uint64_t before,
                        struct truth_absent *ret)
 {
     const struct truth_key *k = &t->keys[key];
-    const struct truth_absent *own = latest(k->absents, k->absents_count, version, before);
-    const struct truth_absent *all = version ? NULL : latest(t->nones, t->nones_count, 0, before);
+    const struct truth_absent *own = latest(t, k->absents, k->absents_count, version, before);
+    const struct truth_absent *all = version ? NULL : latest(t, t->nones, t->nones_count, 0, before);
 
     *ret = (struct truth_absent){0};
     if (own)
@@ -108,13 +112,11 @@ bool truth_find_absent(const struct truth *t, uint32_t key, uint64_t version, ui
     return own || version == 0; /* at the beginning there was nothing */
 }
 
-uint64_t truth_none_before(const struct truth *t, uint64_t before)
+uint64_t truth_none_before(struct truth *t, uint64_t before)
 {
-    for (unsigned i = t->nones_count; i-- > 0;) {
-        if (t->nones[i].since + CLOCK_SLACK_NS < before)
-            return t->nones[i].order;
-    }
-    return 0;
+    const struct truth_absent *none = latest(t, t->nones, t->nones_count, 0, before);
+
+    return none ? none->order : 0;
 }
 
 int truth_write_print(struct truth *t, uint64_t number, char *text, size_t size)
@@ -177,9 +179,11 @@ static uint64_t boottime_of(const struct truth *t, uint64_t timestamp_ns)
 static bool ended_since(const struct truth *t, uint32_t key, uint64_t order)
 {
     const struct truth_key *k = &t->keys[key];
-    const struct truth_absent *own = latest(k->absents, k->absents_count, 0, UINT64_MAX / 2);
+    unsigned i = k->absents_count;
 
-    return t->none_order > order || (own && own->order > order);
+    while (i > 0 && k->absents[i - 1].version)
+        i--;
+    return t->none_order > order || (i > 0 && k->absents[i - 1].order > order);
 }
 
 static void commit_ours(struct truth *t, uint32_t key, uint64_t number, uint64_t order, const struct record *r)
@@ -211,8 +215,8 @@ void truth_commit(struct truth *t, uint32_t key, uint64_t number, const struct r
     uint64_t order = t->total ? ++t->order : r->seq;
 
     t->report->commits++;
-    t->dated_until = boottime_of(t, r->timestamp_ns);
     if (number) {
+        t->last_number = number;
         commit_ours(t, key, number, order, r);
         truth_write_at(t, number)->expires |= expires;
     }
@@ -253,7 +257,7 @@ void truth_gone_all(struct truth *t)
         return;
     t->none_order = ++t->order;
     t->nones = grow(t->nones, t->nones_count, &t->nones_room, sizeof(*t->nones));
-    t->nones[t->nones_count++] = (struct truth_absent){.order = t->order, .since = t->dated_until};
+    t->nones[t->nones_count++] = (struct truth_absent){.order = t->order, .after = t->last_number};
 }
 
 void truth_meta(struct truth *t, uint64_t epoch, uint64_t cleared)

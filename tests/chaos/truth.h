@@ -18,23 +18,27 @@ struct truth_write {
     uint64_t version; /* committed or acknowledged */
     uint64_t seq;
     uint64_t asked;         /* version asked for; 0: auto */
-    uint64_t committed;     /* CLOCK_BOOTTIME; 0: not known */
+    uint64_t invoked;       /* CLOCK_BOOTTIME of the first attempt; 0: not yet */
+    uint64_t committed;     /* CLOCK_BOOTTIME by the store's clock; 0: not known */
     uint64_t superseded;    /* when the next state of the key was committed; 0: not yet */
     uint64_t superseded_by; /* acknowledgements as truth: its number */
     uint64_t since;         /* acknowledgements as truth: invocation of the attempt that was acknowledged */
     uint32_t epoch;
     uint16_t key;
     uint8_t kind;
-    uint8_t invoked : 1, expires : 1, acked : 1;
+    uint8_t expires : 1, acked : 1;
     uint8_t doubt : 1;    /* an attempt ended indeterminate */
     uint8_t twice : 1;    /* committed again after the history of its key had ended: it has two positions */
     uint8_t rejected : 1; /* an attempt was definitely not done */
 };
 
-/* A state in which a reader finds nothing. */
+/*
+ * A state in which a reader finds nothing. The file has no times, and the store's clock may jump; but the state began
+ * after the last commit before it, and that after its writer asked for it.
+ */
 struct truth_absent {
     uint64_t version, order, number; /* version 0: no tombstone either */
-    uint64_t since;                  /* it began after this */
+    uint64_t after;                  /* number of the last write that was committed before it; 0: none */
     uint32_t epoch;
 };
 
@@ -67,7 +71,7 @@ struct truth {
     struct report *report;
     uint64_t order;
     uint64_t none_order;  /* of the last state in which nothing at all is stored */
-    uint64_t dated_until; /* time of the last commit */
+    uint64_t last_number; /* of the last write that was committed; 0: none */
     struct truth_absent *nones;
     unsigned nones_count, nones_room;
     uint64_t meta_cleared; /* as in meta */
@@ -99,14 +103,14 @@ void truth_meta(struct truth *t, uint64_t epoch, uint64_t cleared);
 void truth_acknowledge(struct truth *t, uint64_t number, uint32_t epoch, uint64_t seq, uint64_t version,
                        uint64_t at);
 
-/* The latest with this version; with 0 the latest that began before the moment and in which nothing is stored
+/* The latest with this version; with 0 the latest that may have begun before the moment and in which nothing is stored
  * (total only). False: none. */
-bool truth_find_absent(const struct truth *t, uint32_t key, uint64_t version, uint64_t before,
+bool truth_find_absent(struct truth *t, uint32_t key, uint64_t version, uint64_t before,
                        struct truth_absent *ret);
 
-/* Order of the last state in which nothing at all is stored and before which the last commit was before that
- * moment; 0: none. It may have begun later, but then nothing was committed in between. */
-uint64_t truth_none_before(const struct truth *t, uint64_t before);
+/* Order of the last state in which nothing at all is stored and before which the last commit was asked for before that
+ * moment; 0: none. It may have begun later, but then nothing that was asked for since was committed before it. */
+uint64_t truth_none_before(struct truth *t, uint64_t before);
 
 /* Writes that were committed, but never invoked by anyone. */
 void truth_check_end(struct truth *t);

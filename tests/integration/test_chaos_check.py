@@ -151,6 +151,27 @@ def test_a_flush_demands_nothing_of_reads_before_it(folder):
     assert (status, report["violations"]) == (0, {}), text
 
 
+@pytest.mark.parametrize("hours", [-1, 1])
+@pytest.mark.parametrize("end", ["gone_all", "gone key=4"])
+def test_what_ended_while_the_clock_of_the_store_was_wrong_is_known_to_have_ended(folder, hours, end):
+    """The commits before it are dated an hour off; reads find nothing afterwards, and a value only before."""
+    offset = hours * 3_600_000
+    commits = ["meta epoch=00000000000000e1 cleared=0",
+               f"commit key=4 n=1:1 v=1 seq=1010 at={4_000_095 + offset}",
+               f"commit key=5 n=1:2 v=1 seq=1020 at={4_000_205 + offset}", end,
+               "commit key=5 n=1:3 v=2 seq=1030 at=4000305", ""]
+    history = [f"invoked t={4_000_000 + t} pod=0 key={key} n=1:{n} v={v}" for t, key, n, v in
+               [(90, 4, 1, 1), (200, 5, 2, 1), (300, 5, 3, 2)]] + [
+               "answered t=4000100 i=4000090 pod=0 key=4 n=1:1 out=accepted v=1 seq=1010 epoch=00000000000000e1",
+               "get t=4000110 i=4000105 pod=0 key=4 out=value n=1:1 v=1 asof=4000104"]
+    gone = "get t=4001500 i=4001490 pod=0 key=4 out=absent v=0 asof=4001480"
+    _, report, text = check(folder, with_lines(commits + history + [gone], []))
+    assert report["violations"] == {}, text
+    early = "get t=4000150 i=4000140 pod=0 key=4 out=absent v=0 asof=4000130"  # before the last commit before it
+    _, report, text = check(folder, with_lines(commits + history + [early], []))
+    assert sorted(report["violations"]) == ["GAP0", "MONO", "RYW"], text
+
+
 def test_a_good_history_passes(folder):
     status, report, _ = check(folder, GOOD)
     assert (status, report["violations"], report["verdict"]) == (0, {}, "passed")
