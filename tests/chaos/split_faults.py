@@ -53,10 +53,10 @@ class OldPrimaryAlive(Fault):
         with world.redis_lock:
             if world.over.is_set() or not self._follows():
                 return None
+            if not self._set(old_side[0], key, b"old", 1, 1):
+                return None
+            time.sleep(0.02)  # to the replica
             with world.loss():
-                if not self._set(old_side[0], key, b"old", 1, 1):
-                    return None
-                time.sleep(0.02)  # to the replica
                 with world.replica.client(socket_timeout=5) as replica:
                     replica.execute_command("REPLICAOF", "NO", "ONE")
                 try:
