@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 
 #include "daemon/wiring.h"
 
@@ -201,18 +202,37 @@ static int make_core(struct daemon *d)
     return r;
 }
 
+/* The unit of the socket decides what is inherited; that [listen] says otherwise must not go unseen. */
+static void note_inherited(struct daemon *d, const char *path, struct slice other)
+{
+    const struct config *c = d->config;
+    gid_t gid = c->listen.gid == (gid_t)-1 ? getegid() : c->listen.gid;
+    struct stat st;
+    char mode[8];
+
+    if (!slice_equal(slice_text(path), other)) {
+        log_event(d->log, daemon_clock(), LOG_LEVEL_WARNING,
+                  "listening where systemd does, not at [listen] socket", LOG_TEXT("socket", path));
+        return;
+    }
+    if (stat(path, &st) < 0 || ((st.st_mode & 0777) == c->listen.socket_mode && st.st_gid == gid))
+        return;
+    snprintf(mode, sizeof(mode), "%04o", st.st_mode & 0777U);
+    log_event(d->log, daemon_clock(), LOG_LEVEL_WARNING,
+              "the socket has the mode and group that systemd gave it, not those of [listen]: set SocketMode and "
+              "SocketGroup of the socket unit, or mask it",
+              LOG_TEXT("mode", mode), LOG_UINT("gid", st.st_gid));
+}
+
 static void note_listening(struct daemon *d, const struct sockaddr_un *inherited)
 {
     struct slice path = slice_text(d->config->listen.socket);
-    struct slice other = path;
 
-    if (inherited)
-        other = slice_of(inherited->sun_path, strnlen(inherited->sun_path, sizeof(inherited->sun_path)));
-    /* The unit of the socket decides then; that [listen] says otherwise must not go unseen. */
-    if (!slice_equal(path, other))
-        log_event(d->log, daemon_clock(), LOG_LEVEL_WARNING,
-                  "listening where systemd does, not at [listen] socket", LOG_SLICE("socket", path));
-    log_event(d->log, daemon_clock(), LOG_LEVEL_INFO, "listening", LOG_SLICE("socket", other),
+    if (inherited) {
+        path = slice_of(inherited->sun_path, strnlen(inherited->sun_path, sizeof(inherited->sun_path)));
+        note_inherited(d, d->config->listen.socket, path);
+    }
+    log_event(d->log, daemon_clock(), LOG_LEVEL_INFO, "listening", LOG_SLICE("socket", path),
               LOG_TEXT("pod", d->config->pod.id), LOG_TEXT("version", DCACHED_VERSION));
 }
 

@@ -96,6 +96,9 @@ static bool check_hello(struct ctl *ctl, struct doctor *d)
     doctor_add(d, LEVEL_OK, "daemon", "", "%.*s answers, pod %.*s, %.*s", (int)hello.server.len,
                (const char *)hello.server.data, (int)hello.pod.len, (const char *)hello.pod.data,
                (int)hello.role.len, (const char *)hello.role.data);
+    if (slice_equal(hello.pod, slice_text("default-pod")))
+        doctor_add(d, LEVEL_INFO, "pod", "",
+                   "has the id that every installation begins with: [pod] id tells pods apart in records and logs");
     if (clock + 1000 < before_us || clock > after_us + 1000)
         doctor_add(d, LEVEL_WARN, "boot clock",
                    "nothing, if the daemon runs in another time namespace: clients allow for that",
@@ -154,7 +157,11 @@ static void check_canary(struct ctl *ctl, struct doctor *d, uint64_t generation)
 
     d->committed_us = clock_us(CLOCK_BOOTTIME) - sent_us;
     c = cursor_of(answer_of(&answer));
-    if (result != DCACHE_OK) {
+    if (result == DCACHE_E_PERMISSION) {
+        doctor_add(d, LEVEL_INFO, "canary", "", "not tried, which takes a user in [access] write: %s",
+                   dcache_error(ctl->cache));
+        d->committed_us = 0;
+    } else if (result != DCACHE_OK) {
         doctor_add(d, LEVEL_FAIL, "canary",
                    "see the cause; `dcachectl status` says what the daemon knows of Redis",
                    "it could not be written: %s: %s", dcache_result_name(result), dcache_error(ctl->cache));

@@ -7,14 +7,7 @@
 
 #define VALUE_MAX 256 /* bytes of one value as printed; picked: keys of usual length fit */
 
-/* Text is added in pieces that are never split; the first that does not fit ends the text. */
-struct out {
-    char *bytes;
-    size_t len, cap;
-    bool full;
-};
-
-static void put(struct out *out, const char *piece, size_t len)
+void log_put(struct log_out *out, const char *piece, size_t len)
 {
     if (out->full || len > out->cap - out->len) {
         out->full = true;
@@ -24,9 +17,9 @@ static void put(struct out *out, const char *piece, size_t len)
     out->len += len;
 }
 
-static void put_text(struct out *out, const char *text)
+void log_put_text(struct log_out *out, const char *text)
 {
-    put(out, text, strlen(text));
+    log_put(out, text, strlen(text));
 }
 
 struct log_field log_field_text(const char *name, const char *text)
@@ -77,39 +70,39 @@ static size_t utf8_len(const uint8_t *s, size_t left)
 }
 
 /* Adds the character at s, escaped where it is unsafe; returns how many bytes of s it stands for. */
-static size_t put_char(struct out *out, const uint8_t *s, size_t left, bool quoted)
+static size_t put_char(struct log_out *out, const uint8_t *s, size_t left, bool quoted)
 {
     if (s[0] >= 0x80) {
         size_t len = utf8_len(s, left);
         if (len) {
-            put(out, (const char *)s, len);
+            log_put(out, (const char *)s, len);
             return len;
         }
     } else if (s[0] >= 0x20 && s[0] < 0x7f) {
         char escaped[] = {'\\', (char)s[0]};
         bool escape = quoted && (s[0] == '"' || s[0] == '\\');
-        put(out, escape ? escaped : escaped + 1, escape ? 2 : 1);
+        log_put(out, escape ? escaped : escaped + 1, escape ? 2 : 1);
         return 1;
     }
     char hex[5];
     switch (s[0]) {
     case '\n':
-        put_text(out, "\\n");
+        log_put_text(out, "\\n");
         break;
     case '\r':
-        put_text(out, "\\r");
+        log_put_text(out, "\\r");
         break;
     case '\t':
-        put_text(out, "\\t");
+        log_put_text(out, "\\t");
         break;
     default:
         snprintf(hex, sizeof hex, "\\x%02x", s[0]);
-        put_text(out, hex);
+        log_put_text(out, hex);
     }
     return 1;
 }
 
-static void put_chars(struct out *out, struct slice s, bool quoted)
+static void put_chars(struct log_out *out, struct slice s, bool quoted)
 {
     for (size_t i = 0; i < s.len && !out->full;)
         i += put_char(out, s.data + i, s.len - i, quoted);
@@ -131,39 +124,39 @@ static bool needs_quotes(struct slice s)
     return false;
 }
 
-static void put_bytes(struct out *out, struct slice s)
+static void put_bytes(struct log_out *out, struct slice s)
 {
     char value[VALUE_MAX];
     bool quoted = needs_quotes(s);
-    struct out inner = {.bytes = value, .cap = sizeof value - 6}; /* two quotes, the dots and a NUL */
+    struct log_out inner = {.bytes = value, .cap = sizeof value - 6}; /* two quotes, the dots and a NUL */
     put_chars(&inner, s, quoted);
     char whole[VALUE_MAX];
     int len = snprintf(whole, sizeof whole, "%s%.*s%s%s", quoted ? "\"" : "", (int)inner.len, value,
                        inner.full ? "..." : "", quoted ? "\"" : "");
-    put(out, whole, (size_t)len);
+    log_put(out, whole, (size_t)len);
 }
 
-static void put_field(struct out *out, const struct log_field *field)
+static void put_field(struct log_out *out, const struct log_field *field)
 {
     char number[24];
     if (field->type == LOG_FIELD_RAW) {
         if (field->bytes.len == 0)
             return;
-        put_text(out, " ");
+        log_put_text(out, " ");
         put_chars(out, field->bytes, false);
         return;
     }
-    put_text(out, " ");
-    put_text(out, field->name);
-    put_text(out, "=");
+    log_put_text(out, " ");
+    log_put_text(out, field->name);
+    log_put_text(out, "=");
     switch (field->type) {
     case LOG_FIELD_UINT:
         snprintf(number, sizeof number, "%" PRIu64, field->number);
-        put_text(out, number);
+        log_put_text(out, number);
         break;
     case LOG_FIELD_INT:
         snprintf(number, sizeof number, "%" PRId64, (int64_t)field->number);
-        put_text(out, number);
+        log_put_text(out, number);
         break;
     default:
         put_bytes(out, field->bytes);
@@ -187,7 +180,7 @@ size_t log_put_time(char *text, size_t size, uint64_t wall_ns, int digits)
     return len + (size_t)snprintf(text + len, size - len, ".%.*sZ", digits, fraction);
 }
 
-static void put_start(struct out *out, enum log_start start, const struct log_entry *entry)
+static void put_start(struct log_out *out, enum log_start start, const struct log_entry *entry)
 {
     char text[64];
     if (start == LOG_START_NONE)
@@ -196,15 +189,15 @@ static void put_start(struct out *out, enum log_start start, const struct log_en
         snprintf(text, sizeof text, "<%d>", log_priority(entry->level));
     else
         strcpy(text + log_put_time(text, sizeof text - 2, entry->wall_ns, 3), " ");
-    put_text(out, text);
-    put_text(out, log_level_name(entry->level));
-    put_text(out, " ");
+    log_put_text(out, text);
+    log_put_text(out, log_level_name(entry->level));
+    log_put_text(out, " ");
 }
 
 size_t log_format_text(char line[static LOG_LINE_MAX], enum log_start start, const struct log_entry *entry)
 {
     enum { TAIL = 40 }; /* "...", the count of suppressed lines and the newline always fit */
-    struct out out = {.bytes = line, .cap = LOG_LINE_MAX - TAIL};
+    struct log_out out = {.bytes = line, .cap = LOG_LINE_MAX - TAIL};
     put_start(&out, start, entry);
     put_chars(&out, slice_text(entry->message), false);
     for (size_t i = 0; i < entry->count; i++)
@@ -214,11 +207,11 @@ size_t log_format_text(char line[static LOG_LINE_MAX], enum log_start start, con
     out.cap = LOG_LINE_MAX;
     out.full = false;
     if (cut)
-        put_text(&out, "...");
+        log_put_text(&out, "...");
     if (entry->suppressed) {
         struct log_field field = LOG_UINT("suppressed", entry->suppressed);
         put_field(&out, &field);
     }
-    put_text(&out, "\n");
+    log_put_text(&out, "\n");
     return out.len;
 }

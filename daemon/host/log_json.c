@@ -4,39 +4,17 @@
 
 #include "daemon/host/log_internal.h"
 
-/* A piece is never split; one that does not fit is not there at all, so that what stands is valid. */
-struct out {
-    char *bytes;
-    size_t len, cap;
-    bool full;
-};
-
-static void put(struct out *out, const char *piece, size_t len)
-{
-    if (out->full || len > out->cap - out->len) {
-        out->full = true;
-        return;
-    }
-    memcpy(out->bytes + out->len, piece, len);
-    out->len += len;
-}
-
-static void put_text(struct out *out, const char *text)
-{
-    put(out, text, strlen(text));
-}
-
 /* ---- strings -------------------------------------------------------------------------------------------- */
 
-static void put_unit(struct out *out, uint32_t unit)
+static void put_unit(struct log_out *out, uint32_t unit)
 {
     char text[8];
     snprintf(text, sizeof text, "\\u%04x", unit & 0xffff);
-    put_text(out, text);
+    log_put_text(out, text);
 }
 
 /* Escaped wherever a reader or a terminal could take it for something else. */
-static void put_code_point(struct out *out, uint32_t c, const uint8_t *s, size_t len)
+static void put_code_point(struct log_out *out, uint32_t c, const uint8_t *s, size_t len)
 {
     if (c >= 0x10000 && log_is_deceptive(c)) {
         put_unit(out, 0xd800 + ((c - 0x10000) >> 10));
@@ -48,8 +26,8 @@ static void put_code_point(struct out *out, uint32_t c, const uint8_t *s, size_t
         return;
     }
     if (c == '"' || c == '\\')
-        put_text(out, "\\");
-    put(out, (const char *)s, len);
+        log_put_text(out, "\\");
+    log_put(out, (const char *)s, len);
 }
 
 static bool is_utf8(struct slice s)
@@ -71,57 +49,57 @@ static struct slice cut_utf8(struct slice s, size_t max)
     return slice_of(s.data, max);
 }
 
-static void put_string(struct out *out, struct slice s)
+static void put_string(struct log_out *out, struct slice s)
 {
     uint32_t c;
-    put_text(out, "\"");
+    log_put_text(out, "\"");
     for (size_t i = 0; i < s.len;) {
         size_t len = log_utf8_decode(s.data + i, s.len - i, &c);
         if (len)
             put_code_point(out, c, s.data + i, len);
         else
-            put_text(out, "\\ufffd");
+            log_put_text(out, "\\ufffd");
         i += len ? len : 1;
     }
-    put_text(out, "\"");
+    log_put_text(out, "\"");
 }
 
-static void put_base64(struct out *out, struct slice s)
+static void put_base64(struct log_out *out, struct slice s)
 {
     static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    put_text(out, "\"");
+    log_put_text(out, "\"");
     for (size_t i = 0; i < s.len; i += 3) {
         size_t left = s.len - i;
         uint32_t second = left > 1 ? s.data[i + 1] : 0, third = left > 2 ? s.data[i + 2] : 0;
         uint32_t bits = (uint32_t)s.data[i] << 16 | second << 8 | third;
         char four[] = {digits[bits >> 18], digits[bits >> 12 & 63], left > 1 ? digits[bits >> 6 & 63] : '=',
                        left > 2 ? digits[bits & 63] : '='};
-        put(out, four, sizeof four);
+        log_put(out, four, sizeof four);
     }
-    put_text(out, "\"");
+    log_put_text(out, "\"");
 }
 
 /* ---- fields --------------------------------------------------------------------------------------------- */
 
-static void put_name(struct out *out, bool first, const char *name, const char *suffix)
+static void put_name(struct log_out *out, bool first, const char *name, const char *suffix)
 {
-    put_text(out, first ? "\"" : ",\"");
-    put_text(out, name);
-    put_text(out, suffix);
-    put_text(out, "\":");
+    log_put_text(out, first ? "\"" : ",\"");
+    log_put_text(out, name);
+    log_put_text(out, suffix);
+    log_put_text(out, "\":");
 }
 
-static void put_number(struct out *out, uint64_t number, bool is_signed)
+static void put_number(struct log_out *out, uint64_t number, bool is_signed)
 {
     char text[24];
     if (is_signed)
         snprintf(text, sizeof text, "%" PRId64, (int64_t)number);
     else
         snprintf(text, sizeof text, "%" PRIu64, number);
-    put_text(out, text);
+    log_put_text(out, text);
 }
 
-static void put_bytes(struct out *out, bool first, const char *name, struct slice s, size_t max)
+static void put_bytes(struct log_out *out, bool first, const char *name, struct slice s, size_t max)
 {
     bool text = is_utf8(s);
     put_name(out, first, name, text ? "" : "_base64");
@@ -136,7 +114,7 @@ static void put_bytes(struct out *out, bool first, const char *name, struct slic
 }
 
 /* The whole field, or nothing of it. */
-static bool put_field(struct out *out, bool first, const struct log_field *field)
+static bool put_field(struct log_out *out, bool first, const struct log_field *field)
 {
     size_t before = out->len;
     switch (field->type) {
@@ -163,17 +141,17 @@ static bool put_field(struct out *out, bool first, const struct log_field *field
 size_t log_format_json(char line[static LOG_JSON_MAX], const struct log_entry *entry)
 {
     enum { TAIL = 80 }; /* "truncated", the count of suppressed lines, the end: always fit */
-    struct out out = {.bytes = line, .cap = LOG_JSON_MAX - TAIL};
+    struct log_out out = {.bytes = line, .cap = LOG_JSON_MAX - TAIL};
     char time[48];
     bool cut = false, first = true;
     log_put_time(time, sizeof time, entry->wall_ns, 9);
-    put_text(&out, "{\"time\":\"");
-    put_text(&out, time);
-    put_text(&out, "\",\"level\":\"");
-    put_text(&out, log_level_name(entry->level));
-    put_text(&out, "\",\"message\":");
+    log_put_text(&out, "{\"time\":\"");
+    log_put_text(&out, time);
+    log_put_text(&out, "\",\"level\":\"");
+    log_put_text(&out, log_level_name(entry->level));
+    log_put_text(&out, "\",\"message\":");
     put_string(&out, cut_utf8(slice_text(entry->message), LOG_JSON_VALUE));
-    put_text(&out, ",\"fields\":{");
+    log_put_text(&out, ",\"fields\":{");
     for (size_t i = 0; i < entry->count; i++) {
         if (put_field(&out, first, &entry->fields[i]))
             first = false;
@@ -181,13 +159,13 @@ size_t log_format_json(char line[static LOG_JSON_MAX], const struct log_entry *e
         out.full = false;
     }
     out.cap = LOG_JSON_MAX;
-    put_text(&out, "}");
+    log_put_text(&out, "}");
     if (cut)
-        put_text(&out, ",\"truncated\":true");
+        log_put_text(&out, ",\"truncated\":true");
     if (entry->suppressed) {
         put_name(&out, false, "suppressed", "");
         put_number(&out, entry->suppressed, false);
     }
-    put_text(&out, "}\n");
+    log_put_text(&out, "}\n");
     return out.len;
 }

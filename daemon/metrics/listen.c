@@ -33,6 +33,8 @@ static int listen_address(const struct addrinfo *a, int *ret_fd)
     if (fd < 0)
         return -errno;
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+    /* At boot the network may give this machine the address later. */
+    setsockopt(fd, IPPROTO_IP, IP_FREEBIND, &on, sizeof(on));
     if (a->ai_family == AF_INET6) /* every interface means IPv4, too */
         setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof(off));
     r = listen_at(fd, a->ai_addr, a->ai_addrlen);

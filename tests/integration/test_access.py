@@ -54,6 +54,14 @@ def test_empty_lists_let_everybody_do_everything(start):
     assert call_as(1003, daemon.socket, "clear")[0] is None
 
 
+def test_doctor_of_a_user_who_may_not_write_finds_nothing_wrong(start):
+    daemon = start({"read": "0 1002", "write": "0", "admin": "0"})
+    run = subprocess.run([*as_user(1002), f"{build_dir()}/client/dcachectl/dcachectl", "-s", daemon.socket, "doctor",
+                          "--json"], capture_output=True, text=True, timeout=30, check=False)
+    (finding,) = [f for f in json.loads(run.stdout)["findings"] if f["check"] == "canary"]
+    assert run.returncode == 0 and finding["level"] == "INFO" and "[access] write" in finding["cause"], run.stdout
+
+
 def test_each_list_holds_for_its_methods_and_the_error_names_uid_and_list(start):
     daemon = start({"read": "0, 1001 1002", "write": "0 1001", "admin": "0"})
     assert call_as(1001, daemon.socket, "set", "k", "v")[0] is None

@@ -114,6 +114,11 @@ def test_doctor_sees_a_real_canary_come_back_through_redis(start_daemon):
         assert any(b"canary" in key for key in redis.client().keys())
 
 
+def test_a_pod_without_an_id_of_its_own_is_told_of(redis, start_daemon):
+    own, default = start_daemon(redis, pod="own"), start_daemon(redis, pod="default-pod")
+    assert examine(default)["pod"]["level"] == "INFO" and "pod" not in examine(own)
+
+
 def test_doctor_tells_what_an_evicting_redis_means(start_daemon):
     with PrivateRedis() as redis:
         redis.client().config_set("maxmemory", "100mb")
@@ -122,6 +127,8 @@ def test_doctor_tells_what_an_evicting_redis_means(start_daemon):
         status = daemon.status()
         assert (status["redis_eviction"], status["redis_max_bytes"]) == ("allkeys-lru", 100 << 20)
         assert status["redis_used_bytes"] > 0
+        finding = examine(daemon)["eviction"]
+        assert finding["level"] == "WARN" and "allkeys-lru" in finding["cause"] and "noeviction" in finding["remedy"]
 
 
 def test_doctor_of_a_reader_pod_writes_nothing(redis, start_daemon):

@@ -267,6 +267,25 @@ def test_lines_of_the_journal_have_their_priority(service):
     of_daemon = [e for e in service.journal(since=since) if e.get("_COMM") == "dcached"]
     for begin, priority in (("stopping", "6"), ("stopped", "6"), ("listening", "6"), ("cannot connect", "4")):
         assert {e["PRIORITY"] for e in of_daemon if begin in e["MESSAGE"]} == {priority}, begin
+    # Fields come by the journal's own socket alone.
+    (listening,) = [e for e in of_daemon if e.get("DCACHED_EVENT") == "listening"]
+    assert (listening["DCACHED_SOCKET"], listening["_SYSTEMD_UNIT"]) == (SOCKET, "dcached.service")
+
+
+def test_that_the_socket_unit_wins_over_the_configuration_is_said(service):
+    since = service.cursor()
+    service.write("/etc/dcached/dcached.conf", "[listen]\nsocket_mode = 0600\n")
+    service.systemctl("restart", "dcached")
+    service.wait_ready()
+    (said,) = [e for e in service.journal(since=since) if "not those of [listen]" in e["MESSAGE"]]
+    assert (said["PRIORITY"], said["DCACHED_MODE"]) == ("4", "0660")
+    assert oct(os.stat(service.path(SOCKET)).st_mode & 0o777) == "0o660"
+
+    since = service.cursor()
+    service.write("/etc/dcached/dcached.conf", "[listen]\nsocket_mode = 0660\nsocket_group = dcached\n")
+    service.systemctl("restart", "dcached")
+    service.wait_ready()
+    assert "listening" in service.messages(since=since) and "[listen]" not in service.messages(since=since)
 
 
 def test_signals_of_a_terminal_end_it_as_well_and_it_is_started_again(service):
