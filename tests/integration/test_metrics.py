@@ -221,6 +221,11 @@ def test_a_port_that_is_taken_is_said_at_the_start(daemon, shared_redis):
     second.remove()
 
 
+def test_an_address_that_this_machine_gets_later_does_not_keep_the_daemon_from_starting(shared_redis, start_daemon):
+    daemon = start_daemon(shared_redis, config={"metrics": {"listen": f"192.0.2.7:{free_port()}"}})
+    assert daemon.status()["ready"] and "metrics listen=192.0.2.7:" in daemon.log()
+
+
 @pytest.mark.parametrize("listen", ["nonsense", ":0", ":65536", "host:", "[::1]", "unix:relative", "http://x:1",
                                     "unix:/" + "x" * 107])
 def test_an_address_that_cannot_be_is_a_bad_configuration(listen):
