@@ -205,8 +205,10 @@ static void core_expire(struct core *core)
         switch (call->kind) {
         case CALL_READ: {
             struct waiter *waiter = list_entry(call, struct waiter, call);
+            struct flight *flight = waiter->flight;
             enum core_reason reason = guard_reason(core);
             read_give_up(core, waiter, reason == REASON_NONE ? REASON_TIMEOUT : reason, slice_of(NULL, 0));
+            flight_abandon(core, flight);
             break;
         }
         case CALL_WRITE:

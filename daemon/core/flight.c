@@ -11,7 +11,7 @@
  *   The epoch changes, or meta before or after the record differs from the view: the answer is dropped and meta
  *   read again. What lies between two looks at the same meta is of its epoch.
  *   The link is lost: the flight goes back into the queue and is sent with a new mark.
- *   All readers have given up: the answer still fills the cache.
+ *   All readers have given up: the answer still fills the cache; a flight that was not sent is forgotten.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -213,6 +213,12 @@ void flight_note(struct core *core, struct slice key, uint64_t seq)
         flight->overtaken_seq = seq;
 }
 
+void flight_abandon(struct core *core, struct flight *flight)
+{
+    if (flight && list_empty(&flight->waiters) && !flight->request.sent)
+        flight_forget(core, flight);
+}
+
 static void flight_give_up(struct core *core, struct flight *flight, enum core_reason reason, struct slice text)
 {
     while (!list_empty(&flight->waiters))
@@ -334,13 +340,15 @@ static void flight_record(struct core *core, struct flight *flight, const struct
 {
     struct apply_result result;
 
-    if (flight->header_only && record->kind == RECORD_VALUE) {
+    if (flight->header_only) {
         if (flight_confirmed(core, flight, record))
             return;
-        /* Something newer is stored, or the cached copy has gone meanwhile: the value is needed. */
+        /* Something newer is stored, or the cached copy has gone meanwhile: its value, if it has one, is needed. */
         flight->header_only = false;
-        request_requeue(core, &flight->request);
-        return;
+        if (record->kind == RECORD_VALUE) {
+            request_requeue(core, &flight->request);
+            return;
+        }
     }
     struct apply_how how = {
         .origin = "fetch",

@@ -341,10 +341,14 @@ static bool seq_went_back(struct core *core, const struct pending_write *pending
     return entry && entry->seq > event->written.seq && entry->version < event->written.version;
 }
 
-/* The acknowledgement of a record that is now stored. */
-static void acknowledge(struct core *core, struct pending_write *pending, const struct core_event *event)
+/*
+ * The answer says what is stored now: this write, or what it lost against. Of the latter only the order is known, but
+ * nothing older may be served from here on.
+ */
+static void learn_stored(struct core *core, struct pending_write *pending, const struct core_event *event)
 {
     const struct write_request *write = &pending->write;
+    bool own = event->written.result == SCRIPT_ACCEPTED || event->written.result == SCRIPT_DUPLICATE;
     uint64_t seq = event->written.seq;
     struct apply_result result;
     bool behind;
@@ -377,11 +381,11 @@ static void acknowledge(struct core *core, struct pending_write *pending, const 
         return;
     }
     struct record record = {
-        .kind = write->op == OP_DELETE ? RECORD_TOMBSTONE : RECORD_VALUE,
+        .kind = !own ? RECORD_BARE : write->op == OP_DELETE ? RECORD_TOMBSTONE : RECORD_VALUE,
         .version = event->written.version,
         .seq = seq,
         .timestamp_ns = event->written.timestamp_ns,
-        .source = slice_text(core->config.source),
+        .source = own ? slice_text(core->config.source) : slice_of(NULL, 0),
         .value = write->op == OP_DELETE ? slice_of(NULL, 0) : write->value,
     };
     struct apply_how how = {
@@ -408,11 +412,11 @@ static void write_answered(struct core *core, struct pending_write *pending, con
     switch (event->written.result) {
     case SCRIPT_ACCEPTED:
         outcome = WRITE_ACCEPTED;
-        acknowledge(core, pending, event);
+        learn_stored(core, pending, event);
         break;
     case SCRIPT_DUPLICATE:
         outcome = WRITE_DUPLICATE;
-        acknowledge(core, pending, event);
+        learn_stored(core, pending, event);
         break;
     case SCRIPT_CLEARED:
         outcome = WRITE_ACCEPTED;
@@ -427,12 +431,15 @@ static void write_answered(struct core *core, struct pending_write *pending, con
         break;
     case SCRIPT_STALE:
         outcome = WRITE_STALE;
+        learn_stored(core, pending, event);
         break;
     case SCRIPT_CONFLICT:
         outcome = WRITE_CONFLICT;
+        learn_stored(core, pending, event);
         break;
     case SCRIPT_INDETERMINATE:
         outcome = WRITE_INDETERMINATE;
+        learn_stored(core, pending, event);
         break;
     case SCRIPT_WRONG_EPOCH:
         proof_doubt(core);

@@ -1,6 +1,7 @@
 -- Stands before every script. Versions, seqs and times are decimal digits of a fixed width and compare as
 -- text: a Lua number is a double and would lose digits above 2^53.
 local MAX = '9223372036854775807'
+local SEQ_MAX = '3999999999999999999' -- see types.h
 
 local function pad(digits, width)
     return string.rep('0', width - #digits) .. digits
@@ -20,6 +21,12 @@ local function number(text)
         return nil
     end
     return padded
+end
+
+-- The same of a seq; nil above SEQ_MAX.
+local function counted(text)
+    local padded = number(text)
+    return padded and padded <= SEQ_MAX and padded or nil
 end
 
 -- The digits of one more; nil after 2^63-1.
@@ -47,7 +54,7 @@ local function meta_read(key)
     if #run > 40 or not string.find(run, '^[0-9a-zA-Z]+$') then
         run = ''
     end
-    return epoch, run, number(m[3]), number(m[4]), false
+    return epoch, run, counted(m[3]), counted(m[4]), false
 end
 
 -- Version, seq, timestamp, flag, write id and length of the source of a stored record. Nothing: absent
@@ -68,7 +75,7 @@ local function record_read(key)
         return false
     end
     local version, seq, source_len = string.sub(digits, 1, 19), string.sub(digits, 20, 38), string.sub(tail, 33)
-    if version > MAX or seq > MAX or not string.find(version, '[1-9]') or not string.find(seq, '[1-9]') or
+    if version > MAX or seq > SEQ_MAX or not string.find(version, '[1-9]') or not string.find(seq, '[1-9]') or
        not string.find(source_len, '^[0-9]+$') or source_len > '63' then
         return false
     end

@@ -29,10 +29,9 @@ bool take_number(struct slice *text, size_t digits, uint64_t *ret)
     return true;
 }
 
-/* A version or seq. */
-static bool take_order(struct slice *text, uint64_t *ret)
+static bool take_order(struct slice *text, uint64_t max, uint64_t *ret)
 {
-    return take_number(text, 19, ret) && *ret >= 1 && *ret <= VERSION_MAX;
+    return take_number(text, 19, ret) && *ret >= 1 && *ret <= max;
 }
 
 static int hex_digit(uint8_t c)
@@ -83,10 +82,10 @@ static const char *take_head(struct slice *text, struct record *ret)
         return "record: empty";
     if (part.data[0] != '1')
         return "record: unknown format";
-    if (!take_order(text, &ret->version))
+    if (!take_order(text, VERSION_MAX, &ret->version))
         return "record: version is no number in 1 .. 2^63-1";
-    if (!take_order(text, &ret->seq))
-        return "record: seq is no number in 1 .. 2^63-1";
+    if (!take_order(text, SEQ_MAX, &ret->seq))
+        return "record: seq is no number in 1 .. 4*10^18-1";
     if (!take_number(text, 19, &ret->timestamp_ns))
         return "record: timestamp is no number";
     if (!take_number(text, 13, &ret->expiry_ms))
@@ -168,21 +167,21 @@ const char *message_decode(struct slice text, struct message *ret)
         return "message: cut in the key";
     if (ret->kind == MESSAGE_RECORD)
         return decode_any(text, &ret->record);
-    if (!take_number(&text, 19, &ret->record.seq) || ret->record.seq > VERSION_MAX)
-        return "message: seq of a clear is no number in 0 .. 2^63-1";
+    if (!take_number(&text, 19, &ret->record.seq) || ret->record.seq > SEQ_MAX)
+        return "message: seq of a clear is no number in 0 .. 4*10^18-1";
     if (text.len > 0 || ret->key.len > 0)
         return "message: a clear with more than its seq";
     return NULL;
 }
 
-/* Decimal without leading zeros, 0 .. 2^63-1. */
+/* Decimal without leading zeros, 0 .. SEQ_MAX. */
 static bool decode_canonical(struct slice text, uint64_t *ret)
 {
     bool leading_zero = text.len > 1 && text.data[0] == '0';
 
     if (text.len < 1 || text.len > 19 || leading_zero)
         return false;
-    return take_number(&text, text.len, ret) && *ret <= VERSION_MAX;
+    return take_number(&text, text.len, ret) && *ret <= SEQ_MAX;
 }
 
 bool run_id_decode(struct slice text, struct run_id *ret_run)

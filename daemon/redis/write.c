@@ -39,7 +39,7 @@ static bool answer_take_stored(struct slice text, struct core_event *e)
 {
     return text.len == 57 && take_number(&text, 19, &e->written.version) &&
            take_number(&text, 19, &e->written.seq) && take_number(&text, 19, &e->written.timestamp_ns) &&
-           e->written.version <= VERSION_MAX && e->written.seq <= VERSION_MAX;
+           e->written.version <= VERSION_MAX && e->written.seq <= SEQ_MAX;
 }
 
 static bool answer_take(struct slice text, struct core_event *e)
@@ -276,7 +276,7 @@ static bool propose_call(struct redis *redis, const struct propose_item *item)
     resp_argument_text(out, item->seen.run.text);
     resp_argument_text(out, epoch.text);
     resp_argument_text(out, item->run.text);
-    argument_digits(out, item->min_seq < VERSION_MAX ? item->min_seq : VERSION_MAX);
+    argument_digits(out, item->min_seq);
     argument_digits(out, item->min_cleared);
     return true;
 }

@@ -4,7 +4,6 @@
 -- where there is one; E and U are followed by the text of an error, E if nothing was stored.
 local FIELDS = 9
 local epoch, run, channel, source = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
-local FOREIGN = '4000000000000000000'
 local seq, cleared, now_us, now_ns, now_ms, stored
 local at = '' -- the command under way: Redis does not say which one a user has no right to
 
@@ -40,17 +39,13 @@ local function write_one(key, op, name, version, ttl, id, retry, carry, deadline
             end
             return 'C' .. old
         end
-        -- A record beyond seq is left over from a lost meta: seq goes on behind it. One that no store can
-        -- have counted up to is refused, so that it cannot use up the seqs of all keys.
+        -- A record beyond seq is left over from a lost meta: seq goes on behind it.
         if old_seq > base then
-            if old_seq >= FOREIGN then
-                return 'B'
-            end
             base = old_seq
         end
     end
     local next_seq = successor(base)
-    if not next_seq then
+    if next_seq > SEQ_MAX then
         return 'H'
     end
     if version == '' then

@@ -71,6 +71,18 @@ def test_a_record_cut_at_every_byte_of_its_header_is_corrupt(redis, client, reco
     assert spoil(redis, client, head, b"head") == FRESH
 
 
+def test_a_seq_that_no_store_counts_up_to_is_corrupt_and_ends_no_epoch_and_no_writes(redis, daemon, client, record):
+    epoch = daemon.status()["epoch"]
+    begin, end = DIGITS["seq"]
+    assert spoil(redis, client, record[:begin] + b"9223372036854775807" + record[end:], b"far") == -CORRUPT
+    with pytest.raises(RpcError, match="unreadable"):
+        client.set(b"bad:far", b"v", version=8)
+    beats = daemon.stats()["heartbeats"]
+    daemon.wait_until(lambda: daemon.stats()["heartbeats"] >= beats + 2)
+    assert client.set(b"other", b"v")["outcome"] == 0 and daemon.status()["epoch"] == epoch
+    assert int(redis.client().hget("dc:{0}!meta", "seq")) < 4 * 10**18
+
+
 @pytest.mark.parametrize("field", DIGITS)
 def test_a_letter_where_a_digit_stands_is_corrupt(redis, client, record, field):
     first, end = DIGITS[field]

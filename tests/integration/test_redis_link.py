@@ -256,7 +256,7 @@ def test_durability_is_what_redis_is_configured_for(options, text):
 
 
 @pytest.mark.parametrize("text,why", [
-    (b"plain", "unknown format"), (b"1", "version"), (b"1" + b"5" * 70 + b"v" + b"g" * 34, "hexadecimal"),
+    (b"plain", "unknown format"), (b"1", "version"), (b"1" + b"3" * 70 + b"v" + b"g" * 34, "hexadecimal"),
     (b"1" * 71 + b"t" + b"a" * 32 + b"00value", "value"), (b"\0" * 200, "format")],
                          ids=["text", "cut", "letters", "tombstone-with-value", "zeros"])
 def test_an_unreadable_record_is_invalid(server, text, why):

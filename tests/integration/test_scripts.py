@@ -134,13 +134,14 @@ def test_auto_version_after_the_last_one_is_exhausted_and_executes_nothing(db):
     assert seq_of(db) == SEQ + 1
 
 
-def test_seq_after_the_last_one_is_exhausted(db):
-    db.hset(META, "seq", 2**63 - 1)
-    assert write(db, version=1).letter == "H"
+@pytest.mark.parametrize("seq, letter", [(4 * 10**18 - 1, "H"), (4 * 10**18, "W"), (2**63 - 1, "W")])
+def test_no_seq_is_given_out_that_no_store_can_have_counted_up_to(db, seq, letter):
+    db.hset(META, "seq", seq)
+    assert write(db, version=1).letter == letter
     assert stored(db) is None
 
 
-@pytest.mark.parametrize("seq", [9, 99, 2**53 - 1, 2**53, 2**53 + 1, 10**15 - 1, 2**63 - 2])
+@pytest.mark.parametrize("seq", [9, 99, 2**53 - 1, 2**53, 2**53 + 1, 10**15 - 1, 4 * 10**18 - 2])
 def test_seq_counts_by_one_at_every_magnitude(db, seq):
     db.hset(META, "seq", seq)
     assert write(db, version=1).seq == seq + 1
@@ -422,7 +423,7 @@ def test_an_epoch_is_proposed_for_an_empty_store(db):
 
 
 def test_seq_of_a_new_epoch_is_the_highest_of_all_that_is_known(db):
-    high = 2**62 + 1
+    high = 2**61 + 1
     assert propose(db, EPOCH, RUN, "a" * 32, min_seq=high) == b"P"
     assert seq_of(db) == high
     assert propose(db, "a" * 32, RUN, "b" * 32, min_seq=5) == b"P"
@@ -430,7 +431,7 @@ def test_seq_of_a_new_epoch_is_the_highest_of_all_that_is_known(db):
 
 
 def test_what_was_cleared_stays_cleared_in_a_new_epoch(db):
-    high = 2**62 + 1
+    high = 2**61 + 1
     assert propose(db, EPOCH, RUN, "a" * 32, min_cleared=high) == b"P"
     assert db.hget(META, "cleared") == str(high).encode()
     assert seq_of(db) == high
@@ -439,10 +440,10 @@ def test_what_was_cleared_stays_cleared_in_a_new_epoch(db):
 
 
 def test_cleared_beyond_seq_is_no_meta_to_write_under_and_is_overtaken_by_a_new_epoch(db):
-    db.hset(META, "cleared", 2**62)
+    db.hset(META, "cleared", 2**61)
     assert write(db).letter == "W" and stored(db) is None
     assert propose(db, EPOCH, RUN, "a" * 32) == b"P"
-    assert write(db, epoch="a" * 32).letter == "A" and seq_of(db) == 2**62 + 1
+    assert write(db, epoch="a" * 32).letter == "A" and seq_of(db) == 2**61 + 1
 
 
 def test_cleared_survives_a_new_epoch(db):
@@ -466,8 +467,8 @@ def test_an_unreadable_field_is_replaced(db, field, junk):
 def test_meta_of_another_type_is_replaced(db):
     db.delete(META)
     db.set(META, "text")
-    assert propose(db, "", "", "a" * 32, min_seq=2**62) == b"P"
-    assert write(db, version=1, epoch="a" * 32).seq == 2**62 + 1
+    assert propose(db, "", "", "a" * 32, min_seq=2**61) == b"P"
+    assert write(db, version=1, epoch="a" * 32).seq == 2**61 + 1
 
 
 def test_of_many_proposals_one_wins(server, db):

@@ -59,6 +59,44 @@ static void an_acknowledgement_newer_than_the_messages_still_on_their_way_hides_
     harness_close(&rig);
 }
 
+/* The answer names the version that is stored: the pod has seen it, and its message may come late or never. */
+static void what_an_answer_says_is_stored_hides_what_is_older(void **state)
+{
+    static const enum script_result lost[] = {SCRIPT_STALE, SCRIPT_CONFLICT, SCRIPT_INDETERMINATE};
+    (void)state;
+
+    for (unsigned i = 0; i < 3; i++) {
+        struct rig rig;
+
+        harness_open(&rig);
+        message(&rig, "k", record_of(11, 5, "old"));
+        harness_hit(&rig, "k", "old", 5);
+        written(&rig, harness_set(&rig, "k", "own", 7), lost[i], 9, 13);
+        message(&rig, "k", record_of(12, 6, "older than what was named"));
+        get(&rig, "k");
+        assert_null(find(&rig, FX_READ_DONE));
+        message(&rig, "k", record_of(13, 9, "named"));
+        harness_hit(&rig, "k", "named", 9);
+        rig.now += 500 * MS; /* the deadline of the read that was left waiting */
+        tick(&rig);
+        harness_close(&rig);
+    }
+}
+
+static void an_answer_that_names_less_than_the_messages_showed_changes_nothing(void **state)
+{
+    struct rig rig;
+    (void)state;
+
+    harness_open(&rig);
+    uint64_t id = harness_set(&rig, "k", "own", 4);
+    message(&rig, "k", record_of(11, 5, "stored then"));
+    message(&rig, "k", record_of(12, 6, "newer"));
+    written(&rig, id, SCRIPT_STALE, 5, 11);
+    harness_hit(&rig, "k", "newer", 6);
+    harness_close(&rig);
+}
+
 static void a_seq_that_was_given_out_before_hides_no_own_write(void **state)
 {
     struct rig rig;
@@ -381,6 +419,8 @@ int main(void)
         cmocka_unit_test(an_own_write_acknowledged_after_its_message_changes_nothing),
         cmocka_unit_test(an_acknowledgement_older_than_a_message_does_not_bring_the_older_value_back),
         cmocka_unit_test(an_acknowledgement_newer_than_the_messages_still_on_their_way_hides_them),
+        cmocka_unit_test(what_an_answer_says_is_stored_hides_what_is_older),
+        cmocka_unit_test(an_answer_that_names_less_than_the_messages_showed_changes_nothing),
         cmocka_unit_test(a_seq_that_was_given_out_before_hides_no_own_write),
         cmocka_unit_test(a_duplicate_stored_below_a_seq_seen_before_is_not_hidden_by_the_cached_copy),
         cmocka_unit_test(a_fetch_overtaken_by_a_message_yields_to_it),

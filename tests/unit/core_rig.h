@@ -169,7 +169,8 @@ static inline void get_with(struct rig *rig, const char *key, struct read_reques
     struct core_event event = {.type = EV_READ, .read = read};
     event.read.token = 7;
     event.read.key = slice_text(key);
-    event.read.deadline = rig->now + 500 * MS;
+    if (event.read.deadline == 0)
+        event.read.deadline = rig->now + 500 * MS;
     step(rig, &event);
 }
 
