@@ -97,8 +97,9 @@ static bool check_hello(struct ctl *ctl, struct doctor *d)
                (const char *)hello.server.data, (int)hello.pod.len, (const char *)hello.pod.data,
                (int)hello.role.len, (const char *)hello.role.data);
     if (slice_equal(hello.pod, slice_text("default-pod")))
-        doctor_add(d, LEVEL_INFO, "pod", "",
-                   "has the id that every installation begins with: [pod] id tells pods apart in records and logs");
+        doctor_add(
+            d, LEVEL_INFO, "pod", "",
+            "has the id that every installation begins with: [pod] id tells pods apart in records and logs");
     if (clock + 1000 < before_us || clock > after_us + 1000)
         doctor_add(d, LEVEL_WARN, "boot clock",
                    "nothing, if the daemon runs in another time namespace: clients allow for that",

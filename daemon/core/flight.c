@@ -343,7 +343,8 @@ static void flight_record(struct core *core, struct flight *flight, const struct
     if (flight->header_only) {
         if (flight_confirmed(core, flight, record))
             return;
-        /* Something newer is stored, or the cached copy has gone meanwhile: its value, if it has one, is needed. */
+        /* Something newer is stored, or the cached copy has gone meanwhile: its value, if it has one, is needed.
+         */
         flight->header_only = false;
         if (record->kind == RECORD_VALUE) {
             request_requeue(core, &flight->request);

@@ -337,7 +337,7 @@ bool flight_join(struct core *core, struct waiter *waiter, bool header_only); /*
 struct flight *flight_find(struct core *core, uint64_t hash, struct slice key);
 void flight_note(struct core *core, struct slice key, uint64_t seq); /* marks: something newer went past */
 void flight_fetched(struct core *core, const struct core_event *event);
-void flight_abandon(struct core *core, struct flight *flight); /* one reader less; NULL: it had none */
+void flight_abandon(struct core *core, struct flight *flight);       /* one reader less; NULL: it had none */
 void flight_give_up_all(struct core *core, enum core_reason reason); /* every waiting read */
 void flight_link_down(struct core *core);
 void request_add(struct core *core, struct request *request, enum request_kind kind);

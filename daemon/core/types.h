@@ -34,11 +34,11 @@
 
 #include "proto/slice.h"
 
-#define VERSION_MAX    INT64_MAX /* versions are 1 .. 2^63-1 */
-/* No store counts up to it (they begin at microseconds since 1970). What is above was written past dcached, and must not
- * make everything else look as if it had gone back. */
+#define VERSION_MAX INT64_MAX /* versions are 1 .. 2^63-1 */
+/* No store counts up to it (they begin at microseconds since 1970). What is above was written past dcached, and
+ * must not make everything else look as if it had gone back. */
 #define SEQ_MAX        UINT64_C(3999999999999999999)
-#define SOURCE_MAX     63        /* bytes of a pod id inside a record */
+#define SOURCE_MAX     63 /* bytes of a pod id inside a record */
 #define WRITE_ID_BYTES 16
 
 #define NS_PER_MS UINT64_C(1000000)

@@ -342,8 +342,8 @@ static bool seq_went_back(struct core *core, const struct pending_write *pending
 }
 
 /*
- * The answer says what is stored now: this write, or what it lost against. Of the latter only the order is known, but
- * nothing older may be served from here on.
+ * The answer says what is stored now: this write, or what it lost against. Of the latter only the order is known,
+ * but nothing older may be served from here on.
  */
 static void learn_stored(struct core *core, struct pending_write *pending, const struct core_event *event)
 {
@@ -381,7 +381,9 @@ static void learn_stored(struct core *core, struct pending_write *pending, const
         return;
     }
     struct record record = {
-        .kind = !own ? RECORD_BARE : write->op == OP_DELETE ? RECORD_TOMBSTONE : RECORD_VALUE,
+        .kind = !own                     ? RECORD_BARE
+                : write->op == OP_DELETE ? RECORD_TOMBSTONE
+                                         : RECORD_VALUE,
         .version = event->written.version,
         .seq = seq,
         .timestamp_ns = event->written.timestamp_ns,

@@ -4,8 +4,8 @@
 
 #include "daemon/host/log.h"
 
-/* Text of bounded length, in pieces that are never split: the first that does not fit ends it, so that what stands is
- * valid. The bytes are the caller's. */
+/* Text of bounded length, in pieces that are never split: the first that does not fit ends it, so that what stands
+ * is valid. The bytes are the caller's. */
 struct log_out {
     char *bytes;
     size_t len, cap;

@@ -97,8 +97,7 @@ static const struct truth_absent *latest(struct truth *t, const struct truth_abs
     return NULL;
 }
 
-bool truth_find_absent(struct truth *t, uint32_t key, uint64_t version, uint64_t before,
-                       struct truth_absent *ret)
+bool truth_find_absent(struct truth *t, uint32_t key, uint64_t version, uint64_t before, struct truth_absent *ret)
 {
     const struct truth_key *k = &t->keys[key];
     const struct truth_absent *own = latest(t, k->absents, k->absents_count, version, before);

@@ -33,8 +33,8 @@ struct truth_write {
 };
 
 /*
- * A state in which a reader finds nothing. The file has no times, and the store's clock may jump; but the state began
- * after the last commit before it, and that after its writer asked for it.
+ * A state in which a reader finds nothing. The file has no times, and the store's clock may jump; but the state
+ * began after the last commit before it, and that after its writer asked for it.
  */
 struct truth_absent {
     uint64_t version, order, number; /* version 0: no tombstone either */
@@ -103,13 +103,13 @@ void truth_meta(struct truth *t, uint64_t epoch, uint64_t cleared);
 void truth_acknowledge(struct truth *t, uint64_t number, uint32_t epoch, uint64_t seq, uint64_t version,
                        uint64_t at);
 
-/* The latest with this version; with 0 the latest that may have begun before the moment and in which nothing is stored
- * (total only). False: none. */
-bool truth_find_absent(struct truth *t, uint32_t key, uint64_t version, uint64_t before,
-                       struct truth_absent *ret);
+/* The latest with this version; with 0 the latest that may have begun before the moment and in which nothing is
+ * stored (total only). False: none. */
+bool truth_find_absent(struct truth *t, uint32_t key, uint64_t version, uint64_t before, struct truth_absent *ret);
 
-/* Order of the last state in which nothing at all is stored and before which the last commit was asked for before that
- * moment; 0: none. It may have begun later, but then nothing that was asked for since was committed before it. */
+/* Order of the last state in which nothing at all is stored and before which the last commit was asked for before
+ * that moment; 0: none. It may have begun later, but then nothing that was asked for since was committed before
+ * it. */
 uint64_t truth_none_before(struct truth *t, uint64_t before);
 
 /* Writes that were committed, but never invoked by anyone. */

@@ -326,8 +326,18 @@ static void meta_with_a_missing_field_keeps_what_is_readable(void **state)
 
 static void meta_with_a_silly_field_is_invalid(void **state)
 {
-    static const char *const silly[] = {
-        "", "01", "-1", "+1", "1e3", "nan", "0x10", " 1", "1 ", "4000000000000000000", "9223372036854775808", "99999999999999999999"};
+    static const char *const silly[] = {"",
+                                        "01",
+                                        "-1",
+                                        "+1",
+                                        "1e3",
+                                        "nan",
+                                        "0x10",
+                                        " 1",
+                                        "1 ",
+                                        "4000000000000000000",
+                                        "9223372036854775808",
+                                        "99999999999999999999"};
 
     (void)state;
     for (size_t i = 0; i < sizeof(silly) / sizeof(silly[0]); i++) {
