@@ -24,7 +24,8 @@ dcache_result call_check_value(dcache *cache, const void *value, size_t value_le
 void call_start(dcache *cache, struct request *request, enum request_kind kind, uint32_t timeout_ms)
 {
     request->kind = kind;
-    request->writes = kind == REQUEST_SET || kind == REQUEST_DELETE || kind == REQUEST_MSET;
+    request->writes =
+        kind == REQUEST_SET || kind == REQUEST_DELETE || kind == REQUEST_MSET || kind == REQUEST_CLEAR;
     request->count = 1;
     request->timeout_ms = timeout_ms ? timeout_ms : cache->timeout_ms;
     request->deadline_ns = clock_now_ns() + request->timeout_ms * NS_PER_MS;

@@ -91,11 +91,14 @@ void request_pack(const struct request *request, struct buffer *buffer, uint64_t
         return;
     case REQUEST_SET:
     case REQUEST_DELETE:
+    case REQUEST_CLEAR:
         write = *request->write;
         write.timeout_ms = timeout_ms;
         write.deadline_ns = deadline_ns;
         if (request->kind == REQUEST_SET)
             proto_pack_set(buffer, request->id, &write);
+        else if (request->kind == REQUEST_CLEAR)
+            proto_pack_clear(buffer, request->id, &write);
         else
             proto_pack_delete(buffer, request->id, &write);
         return;

@@ -24,6 +24,7 @@ enum request_kind {
     REQUEST_SET,
     REQUEST_DELETE,
     REQUEST_MSET,
+    REQUEST_CLEAR,
     REQUEST_PLAIN, /* any other: method and packed params */
     REQUEST_WATCH,
 };
@@ -43,7 +44,7 @@ struct request {
     const struct slice *keys; /* GET and MGET */
     uint32_t count;           /* MGET and MSET */
     struct proto_read_options read;
-    struct proto_write *write; /* SET, DELETE; MSET: `count` of them */
+    struct proto_write *write; /* SET, DELETE, CLEAR; MSET: `count` of them */
     const char *method;        /* PLAIN */
     struct slice params;       /* PLAIN: one packed array */
     struct watch *watch;       /* WATCH */

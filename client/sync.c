@@ -231,19 +231,15 @@ dcache_result dcache_mset(dcache *cache, const dcache_item *items, size_t count,
     return result;
 }
 
-/* ---- others ----------------------------------------------------------------------------------------------- */
-
-static const uint8_t no_params[] = {0x90};
-
 dcache_result dcache_clear(dcache *cache, dcache_written *ret)
 {
-    struct request request = {.method = "clear", .params = {no_params, sizeof no_params}};
+    struct proto_write write = {0};
+    struct request request = {.write = &write};
     dcache_written written = {0};
     dcache_result result = handle_enter(cache);
 
     if (result == DCACHE_OK) {
-        call_start(cache, &request, REQUEST_PLAIN, 0);
-        request.writes = true;
+        call_start(cache, &request, REQUEST_CLEAR, 0);
         result = sync_write(cache, &request, &written);
     }
     written.result = result;
@@ -251,6 +247,8 @@ dcache_result dcache_clear(dcache *cache, dcache_written *ret)
         *ret = written;
     return result;
 }
+
+/* ---- others ----------------------------------------------------------------------------------------------- */
 
 static dcache_result sync_plain(dcache *cache, struct request *request, struct slice *ret_result)
 {
@@ -266,6 +264,7 @@ static dcache_result sync_plain(dcache *cache, struct request *request, struct s
 
 dcache_result dcache_ping(dcache *cache)
 {
+    static const uint8_t no_params[] = {0x90};
     struct request request = {.method = "ping", .params = {no_params, sizeof no_params}};
     struct slice ignored;
     dcache_result result = handle_enter(cache);

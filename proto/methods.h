@@ -125,7 +125,7 @@ const char *proto_decode_reading(struct cursor *c, struct proto_reading *ret_rea
  * set    [key, value, {options}?]                   -> written
  * mset   [[[key, value, {options}?], ...], {timeout_ms}?] -> [written or failure, ...]
  * delete [key, {options}?]                          -> written
- * clear  []                                         -> written (epoch is the new one)
+ * clear  [{deadline, timeout_ms}?]                  -> written (epoch is the new one)
  * options: version uint (absent: auto); ttl_ms uint; invalidate bool; write_id bin 16; retry bool; deadline uint;
  *          timeout_ms uint (not inside mset)
  * written: [outcome, version, seq, epoch]; outcome 0 accepted, 1 stale, 2 duplicate, 3 conflict, 4 local
@@ -169,6 +169,9 @@ const char *proto_decode_mset(struct cursor params, struct proto_write *ret_writ
                               uint64_t *ret_timeout_ms);
 void proto_pack_delete(struct buffer *b, uint32_t id, const struct proto_write *write);
 const char *proto_decode_delete(struct cursor params, struct proto_write *ret_write);
+/* deadline_ns and timeout_ms alone are packed, and decoded. */
+void proto_pack_clear(struct buffer *b, uint32_t id, const struct proto_write *write);
+const char *proto_decode_clear(struct cursor params, struct proto_write *ret_write);
 void proto_pack_written(struct buffer *b, const struct proto_written *written);
 const char *proto_decode_written(struct cursor *c, struct proto_written *ret_written);
 

@@ -1,4 +1,4 @@
-/* set, mset and delete: params and outcomes, both ways. */
+/* set, mset, delete and clear: params and outcomes, both ways. */
 #include "proto/options.h"
 
 #define WRITE_OPTIONS \
@@ -166,6 +166,27 @@ const char *proto_decode_mset(struct cursor params, struct proto_write *ret_writ
         return error;
     *ret_count = writes;
     return params_close(&params);
+}
+
+void proto_pack_clear(struct buffer *b, uint32_t id, const struct proto_write *write)
+{
+    struct proto_write taken = {.deadline_ns = write->deadline_ns, .timeout_ms = write->timeout_ms};
+    uint32_t count = count_options(&taken, true);
+
+    rpc_pack_request(b, id, "clear");
+    pack_array(b, count > 0);
+    pack_options(b, &taken, true, count);
+}
+
+const char *proto_decode_clear(struct cursor params, struct proto_write *ret_write)
+{
+    uint32_t count;
+    const char *error = params_open(&params, 0, 1, "params: [{deadline, timeout_ms}?] expected", &count);
+
+    *ret_write = (struct proto_write){0};
+    if (!error && count > 0)
+        error = decode_options(&params, OPTION_deadline | OPTION_timeout_ms, ret_write);
+    return error ? error : params_close(&params);
 }
 
 void proto_pack_written(struct buffer *b, const struct proto_written *written)

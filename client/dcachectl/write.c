@@ -194,7 +194,7 @@ int verb_clear(struct ctl *ctl)
         int r = ctl_fail(ctl, result);
 
         if (result == DCACHE_E_INDETERMINATE)
-            fprintf(stderr, "A clear can be repeated without harm.\n");
+            fprintf(stderr, "A clear can be repeated; it removes what was written meanwhile, too.\n");
         return r;
     }
     if (!ctl->json) {

@@ -94,8 +94,8 @@ void run_delete(struct ops *ops, const struct request *request)
 
 void run_clear(struct ops *ops, const struct request *request)
 {
-    struct proto_write write = {0};
-    const char *error = proto_decode_empty(request->params);
+    struct proto_write write;
+    const char *error = proto_decode_clear(request->params, &write);
 
     if (error)
         answer_error(ops, request->client, request->id, RPC_INVALID, error);

@@ -89,6 +89,7 @@ struct sweep_watch {
 struct sweep {
     uv_timer_t timer;
     bool active, waiting; /* waiting: for an answer */
+    bool anew;            /* it began anew meanwhile: that answer moves no cursor */
     char cursor[24];
     uint64_t removed;
     struct epoch epoch; /* when it began, and what was cleared then */

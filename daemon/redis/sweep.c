@@ -5,8 +5,9 @@
  *
  * The pod that cleared begins at once. If it dies, or the answer to the clear was lost, others see at their
  * heartbeats that `cleared` is above `swept` and nobody is at it: the first whose patience ends goes on. Each has
- * its own, so that one is the first; two at a time harm nothing. A lost connection lets a sweep begin anew, and it
- * is given up when Redis refuses SCAN or the script for good.
+ * its own, so that one is the first; two at a time harm nothing. A lost connection or another clear lets a sweep
+ * begin anew, after the answer that is still awaited: that is none of the new sweep's. It is given up when Redis
+ * refuses SCAN or the script for good.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -18,7 +19,8 @@ static void sweep_step(uv_timer_t *timer);
 
 static void sweep_next(struct redis *redis)
 {
-    if (strcmp(redis->sweep.cursor, "0") != 0) {
+    if (redis->sweep.anew || strcmp(redis->sweep.cursor, "0") != 0) {
+        redis->sweep.anew = false;
         uv_timer_start(&redis->sweep.timer, sweep_step, SWEEP_INTERVAL_MS, 0);
         return;
     }
@@ -91,6 +93,10 @@ static const char *scan_on_reply(struct redis *redis, struct pending *p, const r
         reply->element[0]->len >= sizeof(redis->sweep.cursor) || reply->element[1]->type != REDIS_REPLY_ARRAY ||
         !keys_are_ours(redis, reply->element[1]))
         return sweep_refused(redis, p, reply);
+    if (redis->sweep.anew) {
+        sweep_next(redis);
+        return NULL;
+    }
     cursor = reply->element[0];
     memcpy(redis->sweep.cursor, cursor->str, cursor->len);
     redis->sweep.cursor[cursor->len] = '\0';
@@ -134,6 +140,7 @@ void sweep_resume(struct redis *redis)
     if (!redis->sweep.active)
         return;
     strcpy(redis->sweep.cursor, "0");
+    redis->sweep.anew = redis->sweep.waiting;
     uv_timer_start(&redis->sweep.timer, sweep_step, SWEEP_INTERVAL_MS, 0);
 }
 

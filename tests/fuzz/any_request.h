@@ -26,6 +26,8 @@ static inline const char *any_request_decode(enum proto_method method, struct cu
         return proto_decode_mset(params, writes, &count, &timeout_ms);
     case METHOD_delete:
         return proto_decode_delete(params, writes);
+    case METHOD_clear:
+        return proto_decode_clear(params, writes);
     case METHOD_inspect:
         return proto_decode_inspect(params, &bytes, &timeout_ms);
     case METHOD_versions:
@@ -43,7 +45,6 @@ static inline const char *any_request_decode(enum proto_method method, struct cu
     case METHOD_unwatch:
         return proto_decode_unwatch(params, &number);
     case METHOD_ping:
-    case METHOD_clear:
     case METHOD_stats:
     case METHOD_status:
     case METHOD_top:

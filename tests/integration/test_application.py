@@ -103,3 +103,21 @@ def test_a_stopped_daemon_executes_no_write_after_its_deadline(pod):
         assert client.get("k", strong=True).value == b"before"
         again = client.set("k", "late", version=2, write_id=late.write_id, retry=True)
         assert again.result == Result.OK
+
+
+def test_a_stopped_daemon_executes_no_clear_after_its_deadline(redis, start_daemon):
+    pod, other = start_daemon(redis), start_daemon(redis)
+    with Client(pod.socket, timeout_ms=500) as client, Client(other.socket, timeout_ms=5000) as writer:
+        epoch = writer.set("k", "before").epoch
+        assert client.ping() == Result.OK
+        pod.pause()
+        try:
+            assert client.clear().result == Result.E_INDETERMINATE
+            assert writer.set("k", "since").result == Result.OK
+        finally:
+            pod.resume()
+        pod.wait_until(lambda: pod.status()["epoch"] != epoch or pod.stats()["writes_refused"] == 1)
+        reading = writer.get("k", strong=True)
+        assert (reading.result, reading.value) == (Result.OK, b"since")
+        assert writer.clear().result == Result.OK
+        assert writer.get("k", strong=True).result == Result.ABSENT

@@ -209,6 +209,8 @@ def test_a_clear_cut_after_sending_is_indeterminate(fake):
     with Client(fake.socket, timeout_ms=300) as client:
         client.ping()
         assert client.clear().result == Result.E_INDETERMINATE
+    options, = fake.asked("clear")[0].params
+    assert options["deadline"] > 0 and 0 < options["timeout_ms"] < 300
 
 
 def test_each_item_of_a_lost_batch_is_indeterminate_with_its_write_id(fake, client):

@@ -224,6 +224,7 @@ def test_wrong_params_of_set_are_invalid_and_write_nothing(client, params):
     ("delete", []), ("delete", [b"k", b"v"]), ("inspect", []), ("inspect", [b""]), ("versions", [5]),
     ("versions", [b"", 0, 0]), ("versions", [b"", 0, 1001]), ("verify", [-1]), ("watch", [5]), ("unwatch", []),
     ("unwatch", ["x"]), ("trace", []), ("trace", [b""]), ("trace", [b"k", 0]), ("trace", [b"k", 1001]),
+    ("clear", [{"version": 1}]), ("clear", [{"deadline": "soon"}]), ("clear", [{}, {}]),
 ])
 def test_wrong_params_are_invalid(client, method, params):
     assert refusal_of(client, method, *params) == INVALID

@@ -83,20 +83,24 @@ static void the_daemon_gets_the_time_that_is_left_less_the_way_back(void **state
 static void no_write_is_executed_after_its_deadline_here(void **state)
 {
     const uint64_t lefts[] = {1, NS_PER_MS - 1, NS_PER_MS, 5 * NS_PER_MS + 1, 1000 * NS_PER_MS};
+    const enum request_kind kinds[] = {REQUEST_SET, REQUEST_DELETE, REQUEST_CLEAR};
     const struct clock_map clock = {.known = true, .offset_ns = 600, .offset_min_ns = 400};
 
     (void)state;
-    for (size_t i = 0; i < sizeof lefts / sizeof *lefts; i++) {
+    for (size_t i = 0; i < 3 * sizeof lefts / sizeof *lefts; i++) {
+        uint64_t left = lefts[i / 3];
         struct proto_write write = {.key = slice_text("k")}, sent;
-        struct request request = {
-            .kind = REQUEST_DELETE, .id = 1, .write = &write, .deadline_ns = 1000 + lefts[i]};
+        struct request request = {.kind = kinds[i % 3], .id = 1, .write = &write, .deadline_ns = 1000 + left};
         struct buffer buffer = BUFFER_INIT;
         struct rpc_frame frame;
 
         request_pack(&request, &buffer, 1000, &clock);
         assert_null(rpc_decode(slice_of(buffer.data, buffer.len), &frame));
-        assert_null(proto_decode_delete(frame.params, &sent));
-        assert_in_range(sent.deadline_ns, 1000 + 400, 1000 + lefts[i] + 400);
+        assert_null(kinds[i % 3] == REQUEST_SET      ? proto_decode_set(frame.params, &sent)
+                    : kinds[i % 3] == REQUEST_DELETE ? proto_decode_delete(frame.params, &sent)
+                                                     : proto_decode_clear(frame.params, &sent));
+        assert_in_range(sent.deadline_ns, 1000 + 400, 1000 + left + 400);
+        assert_int_not_equal(sent.timeout_ms, 0);
         buffer_deinit(&buffer);
     }
 }

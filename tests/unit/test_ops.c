@@ -156,6 +156,21 @@ static void a_delete_without_ttl_takes_that_of_tombstones(void **state)
     assert_int_equal(f->events[1].write.ttl_ms, 99);
 }
 
+static void a_clear_ends_at_its_deadline_or_timeout_whichever_is_earlier(void **state)
+{
+    struct fixture *f = *state;
+    const uint64_t ms = NS_PER_MS, deadlines[] = {0, NOW - 1, NOW + 5 * ms, NOW + 50 * ms};
+    const uint64_t expected[] = {NOW + 9 * ms, NOW - 1, NOW + 5 * ms, NOW + 9 * ms};
+
+    for (unsigned i = 0; i < 4; i++) {
+        proto_pack_clear(&f->in, 9, &(struct proto_write){.deadline_ns = deadlines[i], .timeout_ms = 9});
+        assert_int_equal(request(f), OPS_TAKEN);
+        assert_int_equal(f->events[i].type, EV_WRITE);
+        assert_int_equal(f->events[i].write.op, OP_CLEAR);
+        assert_int_equal(f->events[i].write.deadline, expected[i]);
+    }
+}
+
 static void each_failure_of_a_write_has_its_code(void **state)
 {
     static const struct {
@@ -215,6 +230,7 @@ int main(void)
         TEST(an_item_of_mget_whose_proof_ran_out_in_waiting_is_refused),
         TEST(a_set_without_options_takes_the_defaults),
         TEST(a_delete_without_ttl_takes_that_of_tombstones),
+        TEST(a_clear_ends_at_its_deadline_or_timeout_whichever_is_earlier),
         TEST(each_failure_of_a_write_has_its_code),
         TEST(reserved_and_oversized_keys_never_reach_the_core),
     };

@@ -179,7 +179,20 @@ static void params_of_the_wrong_shape_are_refused(void **state)
     assert_wrong(METHOD_mset, "91 91 a1 6b", "item: [key, value, {options}?] expected");
     assert_wrong(METHOD_mset, "91 91 94 a1 6b a1 76 80 80", "item: [key, value, {options}?] expected");
     assert_wrong(METHOD_ping, "91 c0", "params: [] expected");
-    assert_wrong(METHOD_clear, "80", "params: [] expected");
+    assert_wrong(METHOD_clear, "80", "params: [{deadline, timeout_ms}?] expected");
+    assert_wrong(METHOD_clear, "92 80 80", "params: [{deadline, timeout_ms}?] expected");
+    assert_wrong(METHOD_clear, "91 c0", "options: map expected");
+    assert_wrong(METHOD_clear, "91 a1 6b", "options: map expected");
+    assert_wrong(METHOD_clear, "91 81 05 05", "name of an option: str expected");
+    assert_wrong(METHOD_clear, "91 81 a7 76 65 72 73 69 6f 6e 01", "unknown option");
+    assert_wrong(METHOD_clear, "91 81 a8 64 65 61 64 6c 69 6e 65 ff", "deadline: integer in 0 .. 2^64-1 expected");
+    assert_wrong(METHOD_clear, "91 81 aa 74 69 6d 65 6f 75 74 5f 6d 73 c0",
+                 "timeout_ms: integer in 0 .. 9223372036854 expected");
+    assert_wrong(METHOD_clear, "91 82 a8 64 65 61 64 6c 69 6e 65 05 a8 64 65 61 64 6c 69 6e 65 05",
+                 "deadline is given twice");
+    assert_wrong(METHOD_clear, "90 00", "bytes follow the params");
+    assert_null(decode_params(METHOD_clear, "90"));
+    assert_null(decode_params(METHOD_clear, "91 80"));
     assert_wrong(METHOD_hello, "91 05", "options: map expected");
     assert_wrong(METHOD_hello, "91 81 a8 70 72 6f 74 6f 63 6f 6c a1 31",
                  "protocol: integer in 0 .. 2^64-1 expected");
@@ -236,7 +249,7 @@ static void every_truncation_of_params_is_refused(void **state)
     struct buffer b = BUFFER_INIT;
 
     (void)state;
-    for (unsigned method = 0; method < 4; method++) {
+    for (unsigned method = 0; method < 5; method++) {
         struct rpc_frame frame;
         struct slice bytes, params;
 
@@ -247,6 +260,8 @@ static void every_truncation_of_params_is_refused(void **state)
             proto_pack_set(&b, 1, &full_write);
         else if (method == 2)
             proto_pack_mset(&b, 1, (const struct proto_write[]){plain_write, full_write}, 2, 7);
+        else if (method == 3)
+            proto_pack_clear(&b, 1, &full_write);
         else
             proto_pack_hello(&b, 1, "test");
         bytes = frame_take(&b, &frame);

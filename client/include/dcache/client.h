@@ -174,14 +174,14 @@ typedef struct dcache_item {
 /* Each key is its own write with its own outcome in rets[i]; not a transaction. count <= 1024. */
 dcache_result dcache_mset(dcache *cache, const dcache_item *items, size_t count, uint32_t timeout_ms,
                           dcache_written *rets);
-/* Empties the whole partition, in all pods. */
+/* Empties the whole partition, in all pods. The timeout is the handle's. */
 dcache_result dcache_clear(dcache *cache, dcache_written *ret);
 dcache_result dcache_ping(dcache *cache);
 
 /*
  * Any method of the protocol, for tools: params is one packed MessagePack array; *ret_result borrows the packed
- * result until the next call on the handle. The freshness of readings inside is not checked here. PROTOCOL.md
- * names methods, params and results.
+ * result until the next call on the handle. The freshness of readings inside is not checked here, and a write has
+ * the deadline that its params give. PROTOCOL.md names methods, params and results.
  */
 dcache_result dcache_call(dcache *cache, const char *method, const void *params, size_t params_len,
                           uint32_t timeout_ms, const void **ret_result, size_t *ret_len);
