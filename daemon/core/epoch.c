@@ -39,13 +39,15 @@ static uint64_t least_cleared(const struct core *core, const struct meta *meta)
 {
     bool same = meta->state != META_OK || epoch_equal(&core->view.meta.epoch, &meta->epoch);
 
-    return core->view.adopted && same ? core->view.meta.cleared : 0;
+    return core->view.adopted && same && core->view.cleared > meta->cleared ? core->view.cleared : meta->cleared;
 }
 
 static void adopt(struct core *core, const struct meta *meta, const struct run_id *run, const char *why)
 {
+    uint64_t cleared = least_cleared(core, meta);
+
     proof_forget(core, why);
-    core->view = (struct store_view){.adopted = true, .meta = *meta, .run = *run};
+    core->view = (struct store_view){.adopted = true, .meta = *meta, .cleared = cleared, .run = *run};
     core->highest = meta->seq;
     core->counters.epochs++;
 
@@ -75,9 +77,11 @@ bool proof_fetch_matches(const struct core *core, const struct core_event *event
            meta_matches(core, &event->fetched.closing, event->fetched.meta.seq);
 }
 
-enum fetch_result proof_fetch_found(const struct core_event *event)
+enum fetch_result proof_fetch_found(const struct core *core, const struct core_event *event)
 {
-    if (event->fetched.result == FETCH_RECORD && event->fetched.record.seq <= event->fetched.meta.cleared)
+    uint64_t cleared = least_cleared(core, &event->fetched.meta);
+
+    if (event->fetched.result == FETCH_RECORD && event->fetched.record.seq <= cleared)
         return FETCH_ABSENT;
     return event->fetched.result;
 }

@@ -160,6 +160,7 @@ struct guard {
 struct store_view {
     bool adopted;
     struct meta meta;  /* state, epoch and run; seq and cleared as last read */
+    uint64_t cleared;  /* known: what meta says, or what it has forgotten without beginning another history */
     struct run_id run; /* of the server */
 };
 
@@ -289,7 +290,7 @@ void proof_doubt(struct core *core);
  * when it was sent. */
 bool proof_fetch_matches(const struct core *core, const struct core_event *event, uint64_t highest);
 /* What it found; a record that a clear covers is absent. */
-enum fetch_result proof_fetch_found(const struct core_event *event);
+enum fetch_result proof_fetch_found(const struct core *core, const struct core_event *event);
 
 /* apply.c */
 enum applied { APPLIED_NEWER, APPLIED_SAME, APPLIED_REJECTED };

@@ -198,10 +198,8 @@ static void inspect_push(struct core *core, uint64_t token, struct slice key, en
     if (!event)
         return;
     effect->inspect_done.text = event->fetched.text;
-    effect->inspect_done.result = event->fetched.result;
+    effect->inspect_done.result = proof_fetch_found(core, event);
     effect->inspect_done.record = event->fetched.record;
-    if (event->fetched.result == FETCH_RECORD && event->fetched.record.seq <= event->fetched.meta.cleared)
-        effect->inspect_done.result = FETCH_ABSENT;
 }
 
 static struct inspection *inspection_new(struct core *core, struct slice key, enum inspector inspector)

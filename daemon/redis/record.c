@@ -203,7 +203,7 @@ void meta_decode(const struct slice fields[4], struct meta *ret_meta)
 {
     struct slice epoch = fields[0];
     uint64_t seq = 0, cleared = 0;
-    bool missing = false, good = true;
+    bool missing = false, good = true, has_seq, has_cleared;
 
     memset(ret_meta, 0, sizeof(*ret_meta));
     for (int i = 0; i < 4; i++)
@@ -212,19 +212,17 @@ void meta_decode(const struct slice fields[4], struct meta *ret_meta)
         good = epoch.len == 32 && take_epoch(&epoch, &ret_meta->epoch);
     if (fields[1].data)
         good = run_id_decode(fields[1], &ret_meta->run) && good;
-    if (fields[2].data)
-        good = decode_canonical(fields[2], &seq) && good;
-    if (fields[3].data)
-        good = decode_canonical(fields[3], &cleared) && good;
-    /* Every record would count as cleared, those written from now on too. */
-    good = good && (missing || cleared <= seq);
-    if (missing || !good) {
-        ret_meta->state = missing ? META_MISSING : META_INVALID;
-        return;
-    }
-    ret_meta->state = META_OK;
-    ret_meta->seq = seq;
-    ret_meta->cleared = cleared;
+    has_seq = fields[2].data && decode_canonical(fields[2], &seq);
+    /* Above seq every record would count as cleared, those written from now on too. */
+    has_cleared =
+        fields[3].data && decode_canonical(fields[3], &cleared) && !(has_seq && cleared > seq);
+    good = good && has_seq && has_cleared;
+    ret_meta->state = missing ? META_MISSING : good ? META_OK : META_INVALID;
+    if (ret_meta->state == META_OK)
+        ret_meta->seq = seq;
+    /* Whatever else is wrong: what was cleared stays cleared. */
+    if (has_cleared)
+        ret_meta->cleared = cleared;
 }
 
 void hex_encode(const uint8_t *bytes, size_t len, char *ret)

@@ -65,6 +65,39 @@ static void without_meta_nothing_is_a_hit(void **state)
     harness_close(&rig);
 }
 
+/* A pod that may not set the next epoch reads on; it knows what was cleared, though meta does not say it any more. */
+static void what_was_cleared_stays_absent_while_meta_is_unreadable(void **state)
+{
+    static const enum meta_state lost[] = {META_MISSING, META_INVALID};
+    (void)state;
+
+    for (unsigned i = 0; i < 2; i++) {
+        struct rig rig;
+        struct core_config config = config_default();
+        struct core_event beat = {.type = EV_IDENTITY,
+                                  .identity = {.master = true, .run = run_now(), .meta = {.state = lost[i]}}};
+        struct core_event event = {.type = EV_FETCHED,
+                                   .fetched = {.result = FETCH_RECORD, .record = record_of(6, 6, "cleared")}};
+
+        config.may_write = false;
+        rig_open(&rig, &config);
+        rig.cleared = 7;
+        make_ready(&rig);
+        event.fetched.meta = event.fetched.closing = beat.identity.meta;
+        beat.identity.id = harness_ask(&rig);
+        step(&rig, &beat);
+        event.fetched.id = harness_no_hit(&rig, "k");
+        step(&rig, &event);
+        assert_read(&rig, READ_ABSENT, NULL, 0);
+        event.fetched.record = record_of(8, 8, "written since");
+        rig.now += MS;
+        event.fetched.id = harness_no_hit(&rig, "k");
+        step(&rig, &event);
+        assert_read(&rig, READ_FRESH, "written since", 8);
+        harness_close(&rig);
+    }
+}
+
 /* What was cleared must not come back because somebody deleted meta, or put it back by hand. */
 static void a_clear_that_was_lost_with_meta_is_kept(void **state)
 {
@@ -318,6 +351,7 @@ int main(void)
         cmocka_unit_test(a_deleted_meta_and_many_writes_within_one_heartbeat_are_noticed),
         cmocka_unit_test(a_seq_that_went_back_ends_the_epoch),
         cmocka_unit_test(without_meta_nothing_is_a_hit),
+        cmocka_unit_test(what_was_cleared_stays_absent_while_meta_is_unreadable),
         cmocka_unit_test(a_clear_that_was_lost_with_meta_is_kept),
         cmocka_unit_test(a_clear_that_meta_has_forgotten_ends_the_epoch_and_is_kept),
         cmocka_unit_test(of_two_connections_on_two_servers_the_older_is_made_again),
