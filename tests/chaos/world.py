@@ -216,18 +216,23 @@ class World:
             load.tell(*words)
 
     @contextlib.contextmanager
-    def loss(self, empty=False):
+    def loss(self, empty=False, kept=False):
         """
-        Whatever is done inside may lose writes. The load is told before, with an end that lies far enough in the
-        future, since the checker follows closely; and told the true end after.
+        Whatever is done inside may lose writes; `empty`: all of them; `kept`: none, the epoch alone. The load is
+        told before, with an end that lies far enough in the future, since the checker follows closely; and told
+        the true end after. That all was lost is noted in Redis, so that the file says what was before that end.
         """
         self.losses += 1
-        begin = boottime_ns()
-        self.tell("loss", begin, boottime_ns() + LONGEST_LOSS_NS)
+        begin, how = boottime_ns(), ["kept"] if kept else []
+        self.tell("loss", begin, boottime_ns() + LONGEST_LOSS_NS, *how)
         try:
             yield
+            if empty:
+                with self.redis.client(socket_timeout=10) as client:
+                    client.set("chaos:emptied", begin)
+                how = ["empty"]
         finally:
-            self.tell("loss", begin, boottime_ns(), *(["empty"] if empty else []))
+            self.tell("loss", begin, boottime_ns(), *how)
             self.losses += 1
 
     def unbroken(self):
