@@ -236,7 +236,7 @@ static void judge_age(const struct seen *s)
     histogram_add(s->outcome == OUT_STALE ? &s->j->report->stale_age : &s->j->report->age, age);
     if (age > (s->outcome == OUT_STALE ? s->j->max_stale_ns : s->j->bound_ns))
         violate(s, P_BOUND, NULL, "the proof was older than permitted when it was handed over:");
-    if (superseded_before(s, s->check))
+    if (s->outcome != OUT_STALE && superseded_before(s, s->check))
         histogram_add(&s->j->report->staleness, s->check - s->write->superseded);
 }
 

@@ -49,7 +49,7 @@ struct report {
     uint64_t commits, acknowledged, clears, epochs, streams_cut;
     struct histogram age;       /* of proofs, at the library's check */
     struct histogram stale_age; /* of those of values that are marked stale */
-    struct histogram staleness; /* of values that were read although a newer one was committed */
+    struct histogram staleness; /* of values read as fresh: for how long a newer one had been committed */
     struct histogram first_hit; /* since healing */
     double seconds;             /* of the history */
     /* Looks at a pod while there was no fault, and those that found the machine to have held it back. */

@@ -97,6 +97,7 @@ class World:
         self.topology, self.bound_s, self.era = era.topology, era.bound_ms / 1000, era
         self.violation, self.figure, self.count = tally.violation, tally.figure, tally.counted
         self.refuse = tally.refuse
+        self.keys = load_options["keys"]
         self.over = threading.Event()
         self.redis_lock = threading.RLock()
         self.phase_number = 0
