@@ -200,6 +200,7 @@ static void commit_ours(struct truth *t, uint32_t key, uint64_t number, uint64_t
         violate_commit(t, P_INDET, "one write was committed twice; first:", 0, number);
     w->twice |= t->total && w->order > 0;
     w->order = order;
+    w->superseded = 0; /* of then */
     w->version = r->version;
     w->seq = r->seq;
     w->epoch = t->epoch;
@@ -314,11 +315,17 @@ void truth_acknowledge(struct truth *t, uint64_t number, uint32_t epoch, uint64_
         absent_add(t, w->key, version, seq, number);
         t->epoch = current;
     }
+    if (w->seq != seq || w->epoch != epoch)
+        w->superseded = 0; /* of then */
     w->order = w->seq = seq;
     w->epoch = epoch;
     w->version = version;
     if (k->kind != TRUTH_NONE && k->epoch == epoch && k->seq >= seq)
         return;
+    /* Epochs have no order: the later of two is known if it was asked for after the other was answered. */
+    if (k->kind != TRUTH_NONE && k->epoch != epoch && w->since <= k->answered)
+        return;
+    k->answered = at;
     if (k->number && k->number != number && k->kind != TRUTH_NONE) {
         truth_write_at(t, k->number)->superseded = at;
         truth_write_at(t, k->number)->superseded_by = number;

@@ -53,6 +53,7 @@ enum truth_kind { TRUTH_NONE, TRUTH_VALUE, TRUTH_TOMBSTONE };
 struct truth_key {
     uint64_t number; /* of the last state; 0: not one of ours */
     uint64_t order, version, seq;
+    uint64_t answered; /* acknowledgements as truth: when the last state was */
     enum truth_kind kind;
     uint32_t epoch;
     struct truth_absent *absents;

@@ -224,15 +224,15 @@ class World:
         the true end after. That all was lost is noted in Redis, so that the file says what was before that end.
         """
         self.losses += 1
-        begin, how = boottime_ns(), ["kept"] if kept else []
-        self.tell("loss", begin, boottime_ns() + LONGEST_LOSS_NS, *how)
+        begin, how, kept = boottime_ns(), [], ["kept"] if kept else []
+        self.tell("loss", begin, boottime_ns() + LONGEST_LOSS_NS, *kept)
         try:
             yield
             if empty:
                 with self.redis.client(socket_timeout=10) as client:
                     client.set("chaos:emptied", begin)
-                how = ["empty"]
-        finally:
+            how = ["empty"] if empty else kept
+        finally:  # what was broken off may have lost anything
             self.tell("loss", begin, boottime_ns(), *how)
             self.losses += 1
 

@@ -409,6 +409,16 @@ def test_what_was_stored_after_a_loss_is_demanded_and_what_it_took_is_not(folder
     assert sorted(report["violations"]) == promises.split(), text
 
 
+def test_what_is_acknowledged_late_is_not_newer_than_what_another_epoch_holds(folder):
+    """Epochs have no order: only what was asked for after the other was answered is known to be the later one."""
+    newer = written(2, 2, 200, 210, "e2")
+    pass_ = ["phase t=5000 kind=converge", "converge t=5020 i=5010 pod=0 key=1 out=value n=1:2 v=2 asof=5000"]
+    for begin, promises in ((100, []), (215, ["CONV"])):
+        _, report, text = check(folder, with_lines(["", *written(1, 1, begin, 250), *newer, *pass_], []),
+                                "--truth", "acks")
+        assert sorted(report["violations"]) == promises, text
+
+
 def test_a_loss_that_kept_every_record_takes_back_no_demand(folder):
     lines = ["", *written(1, 1, 100, 110), *written(2, 2, 1900, 1910), "phase t=2101 kind=kept at=2000 arg=2100"]
     _, report, text = check(folder, with_lines([*lines, OLDER], []), "--truth", "acks")
