@@ -41,7 +41,7 @@ static bool accept_clear(struct judge *j, const struct history_record *r, const 
 {
     struct demand d = {.at = r->time, .since = record_invoked(r), .order = e->cleared, .pod = r->pod_flags & 15};
 
-    if (j->truth->total && !e->cleared && !final)
+    if (j->truth->total && !e->begun && !final)
         return false;
     check_epoch(j, r, more, e);
     j->report->clears++;
