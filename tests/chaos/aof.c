@@ -16,6 +16,8 @@
 #define WORDS_MAX   4096
 #define INCOMPLETE  1
 #define COMMAND_MAX (64u << 20)
+/* The runner sets it behind a flush, to the moment at which the loss began. */
+#define EMPTIED_KEY "chaos:emptied"
 
 struct command {
     struct slice words[WORDS_MAX];
@@ -89,6 +91,8 @@ static void apply_set(struct aof *a, const struct command *c)
     uint64_t number = 0;
     uint32_t key;
 
+    if (c->count >= 3 && word_is(c->words[1], EMPTIED_KEY))
+        truth_emptied(a->truth, word_number(c->words[2]));
     if (c->count < 3 || !key_parse(a, c->words[1], &key) || record_decode(c->words[2], &record))
         return;
     if (!history_write_id_parse(record.write_id, &number) || number >> COUNTER_BITS >= STREAMS_MAX)
@@ -100,6 +104,7 @@ static void apply_set(struct aof *a, const struct command *c)
 static void apply_meta(struct aof *a, const struct command *c)
 {
     uint64_t epoch = 0, cleared = NEVER_SET;
+    bool run = false; /* set with an epoch, except by a clear */
 
     for (unsigned i = 2; i + 1 < c->count; i += 2) {
         struct slice value = c->words[i + 1];
@@ -109,11 +114,16 @@ static void apply_meta(struct aof *a, const struct command *c)
 
             memcpy(text, value.data, 32);
             epoch = history_epoch(text);
+        } else if (word_is(c->words[i], "run")) {
+            run = true;
         } else if (word_is(c->words[i], "cleared")) {
             cleared = word_number(value);
         }
     }
-    truth_meta(a->truth, epoch, cleared);
+    if (epoch && !run && cleared != NEVER_SET)
+        truth_clear(a->truth, epoch, cleared);
+    else
+        truth_meta(a->truth, epoch, cleared);
 }
 
 static void apply_gone(struct aof *a, const struct command *c)

@@ -21,7 +21,10 @@ import threading
 import time
 import traceback
 
+import redis as redis_py
+
 import paths  # noqa: F401 pylint: disable=unused-import
+import converged
 import faults
 import plan
 from daemon import PATIENCE
@@ -29,9 +32,15 @@ from tally import AT_ALL, FULL, Tally
 from world import World, boottime_ns
 
 # Beyond H + 100 ms after healing: daemons, load and proxies share the cores of one machine. Picked.
-SLACK_MS = 250 * PATIENCE
+SLACK_MS = 100 * PATIENCE
 FULL_MINUTES = 28.5  # what is under way when the time is up still ends within half an hour
 EACH_ONCE_S = 8      # of a phase
+# Of operations, with room for one that is rarer than a delete: one clear in a few seconds.
+MIX, CLEAR_WEIGHT = "get=90000,mget=3000,strong=500,min_version=1000,max_stale=1000,set=3000,delete=200", 5
+ANSWERS_S = 1 * PATIENCE  # a pod that is compared with Redis has answered for every key by then. Picked.
+
+# What faults do to one another. Any other error is a mistake of the runner.
+TROUBLES = (OSError, EOFError, redis_py.RedisError)
 
 
 def lanes_of(world, seed, era, number, phase):
@@ -45,28 +54,38 @@ def lanes_of(world, seed, era, number, phase):
 
 
 def run_lane(world, cls, rng, lane, made, tally):
-    """What a fault needs for itself it makes while others run already."""
+    """A mistake of the runner ends the lane, and the run shows nothing."""
+    try:
+        fault = make(world, cls, rng, lane, made, tally)
+        while fault and not world.over.is_set():
+            try:
+                effect = fault.once()
+                if effect is not None:
+                    tally.fired(fault.number, effect)
+            except TROUBLES as e:
+                tally.trouble(fault.number, e)
+            world.pause(fault.rng.uniform(*fault.gap))
+    except Exception as e:  # pylint: disable=broad-except
+        tally.refuse(f"{cls.number}: {e!r}")
+        traceback.print_exc()
+
+
+def make(world, cls, rng, lane, made, tally):
+    """What a fault needs for itself it makes while others run already. None is put for one that was not made."""
+    fault = None
     try:
         fault = cls(world, rng, lane)
-    except Exception as e:  # pylint: disable=broad-except
+    except TROUBLES as e:
         tally.trouble(cls.number, e)
-        return
-    made.append(fault)
-    while not world.over.is_set():
-        try:
-            effect = fault.once()
-            if effect is not None:
-                tally.fired(fault.number, effect)
-        except Exception as e:  # pylint: disable=broad-except
-            tally.trouble(fault.number, e)
-        world.pause(fault.rng.uniform(*fault.gap))
+    finally:
+        made.append(fault)
+    return fault
 
 
-def await_made(lanes, made, tally):
+def await_made(lanes, made):
     """A phase begins when every fault of it is ready, or could not be made."""
-    troubles = sum(tally.troubled.values())
     deadline = time.monotonic() + 30 * PATIENCE
-    while len(made) + sum(tally.troubled.values()) - troubles < len(lanes) and time.monotonic() < deadline:
+    while len(made) < len(lanes) and time.monotonic() < deadline:
         time.sleep(0.01)
 
 
@@ -81,7 +100,7 @@ def run_phase(world, tally, seed, era, number, phase):
                  for lane in lanes_of(world, seed, era, number, phase)]
         for lane in lanes:
             lane.start()
-        await_made(lanes, made, tally)
+        await_made(lanes, made)
         time.sleep(max(1, phase.seconds - 3 - era.bound_ms / 1000))
     finally:
         world.over.set()
@@ -90,7 +109,7 @@ def run_phase(world, tally, seed, era, number, phase):
         lane.join(60 * PATIENCE)
         if lane.is_alive():
             tally.refuse("a fault does not end")
-    for fault in made:
+    for fault in filter(None, made):
         fault.undo()
     ended = time.monotonic()
     world.heal()
@@ -115,6 +134,7 @@ def converge(world, tally):
         tally.violation("CONV", f"not ready 2 s + D + {held[pod]():.3f} s without a CPU after healing: "
                                 f"pod {pod.number}: {text}; {world.health()}")
     world.loads[0].tell("converge", wait="converged")
+    compare(world, tally)
     for pod in world.pods:
         pod.expect_alive()
         pod.expect_bounded(world.era.max_memory)
@@ -122,11 +142,35 @@ def converge(world, tally):
     world.tell("resume")
 
 
+def compare(world, tally):
+    """CONV, whatever the checker knows of Redis: every pod answers what is stored there, for every key."""
+    begun = time.monotonic()
+    keys = [b"key:%d" % number for number in range(world.keys)]
+    with world.redis.client(socket_timeout=10) as client:
+        before = converged.of_redis(client, keys)
+        held = {pod: world.held(pod) for pod in world.pods}
+        answers = {pod: converged.of_pod(lambda pod=pod: pod.daemon.client(1), keys, lambda pod=pod:
+                                         time.monotonic() < begun + ANSWERS_S + held[pod]())
+                   for pod in world.pods}
+        after = converged.of_redis(client, keys)
+    tally.counted("keys of pods compared with Redis", len(world.pods) * len(keys))
+    tally.counted("of these holding a value in Redis",
+                  len(world.pods) * sum(kind == "value" for kind, _, _ in before.values()))
+    tally.counted("of these not judged, since Redis changed meanwhile",
+                  len(world.pods) * sum(before[key] != after[key] for key in keys))
+    tally.figure("slowest comparison with Redis, s", time.monotonic() - begun)
+    for pod in world.pods:
+        found = list(converged.differences(before, answers[pod], after))
+        if found:
+            tally.violation("CONV", f"pod {pod.number} differs from Redis in {len(found)} of {len(keys)} keys: " +
+                            "; ".join(found[:4]))
+
+
 def start_world(era, load, tally):
     """Before there is any load nothing is lost by a second try."""
     try:
         return World(era, load, tally)
-    except Exception as e:  # pylint: disable=broad-except
+    except (*TROUBLES, RuntimeError) as e:  # RuntimeError: a server or link does not start
         tally.trouble("start of an era", e)
         return World(era, load, tally)
 
@@ -134,7 +178,7 @@ def start_world(era, load, tally):
 def run_era(era, args, tally):
     load = {"keys": args.keys, "rate": args.rate // 2, "depth": args.depth,
             "writes-max": (args.writes or era.writes) // 2, "threads": 1, "clients": 2 * era.pods,
-            "sync": era.pods}
+            "sync": era.pods, "mix": f"{MIX},clear={CLEAR_WEIGHT * era.clears}"}
     tally.where = f"seed {args.seed} era {era.number} {era.topology.name} D={era.bound_ms} start"
     before = tally.snapshot()
     world = start_world(era, load, tally)
@@ -211,7 +255,8 @@ def main(argv=None):
     if args.plan:
         for era in eras:
             print(f"era {era.number} {era.topology.name} D={era.bound_ms} ms, {era.pods} pods of "
-                  f"{era.max_memory >> 20} MiB: " + "; ".join(" ".join(p.kinds) for p in era.phases))
+                  f"{era.max_memory >> 20} MiB{', clears' * era.clears}: " +
+                  "; ".join(" ".join(p.kinds) for p in era.phases))
         return 0
     tally = Tally(FULL if args.full else AT_ALL)
     drawn = {kind for era in run_eras(eras, args, tally) for phase in era.phases for kind in phase.kinds}

@@ -72,12 +72,14 @@ enum history_flag {
 enum phase_kind {
     PHASE_FAULTS,  /* at: when */
     PHASE_HEALED,  /* at, argument: slack in ns */
-    PHASE_LOSS,    /* at: before, argument: after */
+    PHASE_LOSS,    /* at: before, argument: after, or a moment to come: it is not over */
     PHASE_EMPTIED, /* the same, and nothing of before may be seen */
+    PHASE_KEPT,    /* the same, and every record is still there: a new epoch alone */
     PHASE_QUIESCE,
     PHASE_RESUME,
     PHASE_CONVERGE,
     PHASE_MARK,
+    PHASE_COUNT
 };
 
 /* Whom a tick tells of: `what` is for how many ns it was ready to run and got no CPU. */

@@ -91,7 +91,8 @@ bool judge_record(struct judge *j, const struct history_record *r, const struct 
         if (!judge_answered(j, r, more, final))
             return false;
     } else if (kind == HISTORY_PHASE) {
-        judge_phase(j, r, more);
+        if (!judge_phase(j, r, more, final))
+            return false;
     } else {
         if (kind == HISTORY_TICK)
             stalls_note(j, r);

@@ -8,7 +8,7 @@
  *   GAP0    p of every write acknowledged anywhere before as_of
  *   BOUND   p of every write acknowledged anywhere before t - D, t being the moment of the library's check
  *   STRONG  p of every write acknowledged anywhere before a strong read was invoked
- *   LOSSVIS p of a flush that was over before as_of
+ *   LOSSVIS p of a flush that was told to be over before as_of
  *
  * What lies between invocation and answer may have happened at either end: nothing is demanded of it.
  */
@@ -54,9 +54,9 @@ struct judge {
     uint64_t faults_from, refusals_until; /* while errors are no violation of AVAIL */
     uint64_t healed_at, first_hit_due;
     struct first_hit first_hits[PODS_MAX];
-    uint64_t loss_from, loss_to; /* the last one */
+    uint64_t loss_from, loss_to; /* the last one; it ended the epoch */
     bool loss_empty;
-    uint64_t loss_order; /* total: what was in the truth when it was told */
+    uint64_t lost_from, lost_to; /* the last one that may have taken something away */
 
     unsigned stream; /* that the record is of */
     struct stalls stalls;
@@ -78,7 +78,7 @@ bool judge_read(struct judge *j, const struct history_record *r, bool final);
 void judge_invoked(struct judge *j, const struct history_record *r, const struct history_more *more);
 bool judge_answered(struct judge *j, const struct history_record *r, const struct history_more *more, bool final);
 /* judge_avail.c */
-void judge_phase(struct judge *j, const struct history_record *r, const struct history_more *more);
+bool judge_phase(struct judge *j, const struct history_record *r, const struct history_more *more, bool final);
 void judge_availability(struct judge *j, const struct history_record *r);
 void judge_hits_end(struct judge *j);
 /* There is no fault, and the last ones have been healed for long enough. */

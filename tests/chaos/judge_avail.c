@@ -1,4 +1,4 @@
-/* Phases of the run: while there are faults refusals are right, afterwards they are not. */
+/* Phases of the run: while there are faults refusals and errors are right, afterwards they are not. */
 #include <string.h>
 
 #include "tests/chaos/judge.h"
@@ -33,18 +33,40 @@ static void healed(struct judge *j, uint64_t at, uint64_t slack)
         j->first_hits[pod] = (struct first_hit){.wanted = true};
 }
 
-static void lost(struct judge *j, uint64_t from, uint64_t to, bool empty)
+/* With a file for truth it says which of its places was before the end of the loss. */
+static bool emptied(struct judge *j, uint64_t from, uint64_t to, bool final)
 {
-    struct demand d = {.at = to, .order = truth_none_before(j->truth, to)};
+    struct demand d = {.at = to};
 
-    j->loss_from = from;
-    j->loss_to = to;
-    j->loss_empty = empty;
-    if (j->truth->total && d.order)
+    if (!j->truth->total)
+        return true;
+    if (truth_find_emptied(j->truth, from, &d.order))
         line_push(&j->losses, d, UINT64_MAX);
+    else if (!final)
+        return false;
+    else
+        report_refuse(j->report, "the note of a flush is not in the append-only file");
+    return true;
 }
 
-void judge_phase(struct judge *j, const struct history_record *r, const struct history_more *more)
+static bool lost(struct judge *j, const struct history_record *r, uint64_t to, bool final)
+{
+    uint64_t from = r->what;
+
+    if (r->key == PHASE_EMPTIED && !emptied(j, from, to, final))
+        return false;
+    j->loss_from = from;
+    j->loss_to = to;
+    j->loss_empty = r->key == PHASE_EMPTIED;
+    j->clears.count = 0; /* a loss of meta alone may bring back what was cleared */
+    if (r->key == PHASE_KEPT)
+        return true;
+    j->lost_from = from;
+    j->lost_to = to;
+    return true;
+}
+
+bool judge_phase(struct judge *j, const struct history_record *r, const struct history_more *more, bool final)
 {
     switch (r->key) {
     case PHASE_FAULTS:
@@ -57,14 +79,15 @@ void judge_phase(struct judge *j, const struct history_record *r, const struct h
         break;
     case PHASE_LOSS:
     case PHASE_EMPTIED:
-        lost(j, r->what, more->argument, r->key == PHASE_EMPTIED);
-        break;
+    case PHASE_KEPT:
+        return lost(j, r, more->argument, final);
     case PHASE_CONVERGE:
         memset(j->converged_known, 0, KEYS_MAX * sizeof(*j->converged_known));
         break;
     default:
         break;
     }
+    return true;
 }
 
 bool judge_time_counts(const struct judge *j, uint64_t now)
@@ -104,11 +127,13 @@ static void judge_hit(struct judge *j, const struct history_record *r, struct fi
  * A proof is made every H and holds for D. With a heartbeat's length for itself it is there in time unless the
  * machine takes the rest of D; or it is still late by what the machine took since healing.
  */
-static void refused(struct judge *j, const struct history_record *r)
+static void unserved(struct judge *j, const struct history_record *r)
 {
     uint64_t invoked = record_invoked(r);
     struct late l = {.promise = P_AVAIL, .what = "refused without a fault:", .record = *r};
 
+    if (r->kind >> 4 != OUT_REFUSED)
+        l.what = "an error without a fault:";
     l.excuses[0].from = time_before(invoked, j->bound_ns);
     l.excuses[0].excess = j->bound_ns / 2;
     l.excuses[0].own_from = invoked;
@@ -121,15 +146,13 @@ void judge_availability(struct judge *j, const struct history_record *r)
 {
     struct first_hit *h = &j->first_hits[r->pod_flags & 15];
     unsigned outcome = r->kind >> 4;
+    bool converges = (r->kind & 15) == HISTORY_CONVERGE; /* CONV judges it */
 
     if (h->wanted)
         judge_hit(j, r, h);
-    if (outcome <= OUT_LOCAL || outcome == OUT_VERSION || errors_are_right(j, r))
+    if (outcome <= OUT_LOCAL || outcome == OUT_VERSION || converges || errors_are_right(j, r))
         return;
-    if (outcome == OUT_REFUSED)
-        refused(j, r);
-    else
-        j->report->errors_without_fault++;
+    unserved(j, r);
 }
 
 void judge_hits_end(struct judge *j)

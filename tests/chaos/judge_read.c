@@ -86,15 +86,15 @@ static bool excused(const struct seen *s, const struct demand *d)
 }
 
 /*
- * What a loss took away is demanded of nobody: nothing shows that the store had it after the newest loss, and the
- * read did not end before that. (A record that survives a loss keeps the epoch that it was written in, so that
- * epochs do not show it; with a file for truth, positions do.)
+ * What a loss took away is demanded of nobody: nothing shows that the store had it after the newest loss that took
+ * anything, and the read did not end before that. (A record that survives a loss keeps the epoch that it was
+ * written in, so that epochs do not show it; with a file for truth, positions do.)
  */
 static bool lost_since(const struct seen *s, uint64_t since)
 {
     const struct judge *j = s->j;
 
-    return !j->truth->total && j->loss_to && since < j->loss_to && s->r->time > j->loss_from;
+    return !j->truth->total && j->lost_to && since < j->lost_to && s->r->time > j->lost_from;
 }
 
 /* A newer state of the key was known by then, and is not known to be lost. */
@@ -236,7 +236,7 @@ static void judge_age(const struct seen *s)
     histogram_add(s->outcome == OUT_STALE ? &s->j->report->stale_age : &s->j->report->age, age);
     if (age > (s->outcome == OUT_STALE ? s->j->max_stale_ns : s->j->bound_ns))
         violate(s, P_BOUND, NULL, "the proof was older than permitted when it was handed over:");
-    if (superseded_before(s, s->check))
+    if (s->outcome != OUT_STALE && superseded_before(s, s->check))
         histogram_add(&s->j->report->staleness, s->check - s->write->superseded);
 }
 

@@ -35,11 +35,19 @@ static void check_epoch(struct judge *j, const struct history_record *r, const s
         judge_violate(j, P_LOSSVIS, r, more, NULL, "acknowledged in an epoch that a loss had ended:");
 }
 
-static bool accept_clear(struct judge *j, const struct history_record *r, const struct truth_epoch *e)
+/* It is demanded unless a loss may have undone it. */
+static bool accept_clear(struct judge *j, const struct history_record *r, const struct history_more *more,
+                         struct truth_epoch *e, bool final)
 {
     struct demand d = {.at = r->time, .since = record_invoked(r), .order = e->cleared, .pod = r->pod_flags & 15};
 
-    if (j->truth->total && e->cleared)
+    if (j->truth->total && !e->begun && !final)
+        return false;
+    check_epoch(j, r, more, e);
+    j->report->clears++;
+    if (j->truth->total && !e->cleared)
+        judge_violate(j, P_ACKDUR, r, more, NULL, "a clear acknowledged, but never in the append-only file:");
+    else if (j->truth->total && record_invoked(r) > j->loss_to)
         line_push(&j->clears, d, 2 * j->bound_ns + UINT64_C(10000000000));
     return true;
 }
@@ -89,12 +97,8 @@ static bool accept(struct judge *j, const struct history_record *r, const struct
                        .pod = r->pod_flags & 15,
                        .is_delete = more->write.kind == WRITE_DELETE};
 
-    if (more->write.kind == WRITE_CLEAR) {
-        if (j->truth->total && !j->truth->epochs[epoch].cleared && !final)
-            return false;
-        check_epoch(j, r, more, &j->truth->epochs[epoch]);
-        return accept_clear(j, r, &j->truth->epochs[epoch]);
-    }
+    if (more->write.kind == WRITE_CLEAR)
+        return accept_clear(j, r, more, &j->truth->epochs[epoch], final);
     if (j->truth->total && !w->order && !accept_missing(j, r, more, final))
         return false;
     if (j->truth->total && !final && !j->truth->epochs[epoch].begun)

@@ -65,7 +65,10 @@ static bool command_phase(const char *word, char *arguments)
     } else if (!strcmp(word, "healed")) {
         phase(PHASE_HEALED, n >= 1 ? a : now, b * 1000000, NULL);
     } else if (!strcmp(word, "loss") && n >= 2 && a <= b) {
-        phase(!strcmp(tail, "empty") ? PHASE_EMPTIED : PHASE_LOSS, a, b, NULL);
+        phase(!strcmp(tail, "empty")  ? PHASE_EMPTIED
+              : !strcmp(tail, "kept") ? PHASE_KEPT
+                                      : PHASE_LOSS,
+              a, b, NULL);
     } else {
         return false;
     }

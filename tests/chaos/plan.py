@@ -9,9 +9,10 @@ import random
 from collections import Counter, namedtuple
 
 import faults
-from topology import TOPOLOGIES
+from topology import TOPOLOGIES, aof_is_truth
 
-Era = namedtuple("Era", "number seed topology bound_ms pods max_memory writes phases")
+# clears: whether the load clears now and then.
+Era = namedtuple("Era", "number seed topology bound_ms pods max_memory writes clears phases")
 Phase = namedtuple("Phase", "kinds seconds")
 
 PHASES_OF_AN_ERA = 4
@@ -28,8 +29,9 @@ def _phase(rng, drawn, topology, wanted, seconds, at_most=4):
 
 
 def _era(rng, number, topology, phases, bound_ms=None):
-    return Era(number, rng.randrange(1 << 30), topology, bound_ms or rng.choice([250, 1000]), rng.randint(3, 4),
-               rng.choice([1, 8, 64]) << 20, _writes(rng, topology), phases)
+    seed, bound_ms = rng.randrange(1 << 30), bound_ms or rng.choice([250, 1000])
+    pods, max_memory, writes = rng.randint(3, 4), rng.choice([1, 8, 64]) << 20, _writes(rng, topology)
+    return Era(number, seed, topology, bound_ms, pods, max_memory, writes, _clears(seed, topology, writes), phases)
 
 
 def _writes(rng, topology):
@@ -38,6 +40,11 @@ def _writes(rng, topology):
     needed for something to be there to read.
     """
     return rng.choice([20, 800, 800]) if topology.keeps == "everything" else 800
+
+
+def _clears(seed, topology, writes):
+    """Every other era in which a file says what became of it, and many writes make up for it."""
+    return aof_is_truth(topology) and writes > 100 and seed % 2 == 0
 
 
 def seconds(era):

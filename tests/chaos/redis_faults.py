@@ -168,7 +168,7 @@ class Failover(Fault):
         world = self.world
         with world.redis_lock:
             clean = self.rng.random() < 0.4
-            with world.loss():
+            with world.loss(kept=clean):
                 if not clean:
                     with world.replica.client(socket_timeout=5) as replica:
                         replica.execute_command("REPLICAOF", "NO", "ONE")
@@ -197,11 +197,11 @@ class StoreLosses(Fault):
         return loaded > 0
 
     def _field(self):
-        with self.world.loss():
+        with self.world.loss(kept=True):
             return self.redis.hdel(META, self.rng.choice(["epoch", "run", "seq", "cleared"])) > 0
 
     def _meta(self):
-        with self.world.loss():
+        with self.world.loss(kept=True):
             return self.redis.delete(META) > 0
 
     def _flush(self):

@@ -206,13 +206,14 @@ void report_print_text(const struct report *r, FILE *to)
             "reads %" PRIu64 ", checked %" PRIu64 ", of unknown position %" PRIu64
             ", proof older than the call %.4f\n",
             r->reads, r->checked, r->unjudged, share(r->hits, r->reads));
-    fprintf(to, "commits seen %" PRIu64 ", writes acknowledged %" PRIu64 ", epochs %" PRIu64 "\n", r->commits,
-            r->acknowledged, r->epochs);
+    fprintf(to,
+            "commits seen %" PRIu64 ", writes acknowledged %" PRIu64 ", clears %" PRIu64 ", epochs %" PRIu64 "\n",
+            r->commits, r->acknowledged, r->clears, r->epochs);
     if (r->stats_lives)
         fprintf(to, "stats of %" PRIu64 " lives of daemons: reads %" PRIu64 ", hits %.4f\n", r->stats_lives,
                 r->stats_reads, share(r->stats_hits, r->stats_reads));
-    fprintf(to, "errors without fault %" PRIu64 ", streams cut off %" PRIu64 ", history %.1f bytes per record\n",
-            r->errors_without_fault, r->streams_cut, share(r->bytes, r->records));
+    fprintf(to, "streams cut off %" PRIu64 ", history %.1f bytes per record\n", r->streams_cut,
+            share(r->bytes, r->records));
     fprintf(to,
             "without a fault the machine held a pod back in %.4f of the time; excused: AVAIL %" PRIu64
             ", CONV %" PRIu64 "\n",
@@ -325,17 +326,18 @@ void report_print_json(const struct report *r, FILE *to)
             "  \"seconds\": %.3f, \"records\": %" PRIu64 ", \"bytes\": %" PRIu64 ",\n"
             "  \"reads\": %" PRIu64 ", \"checked_reads\": %" PRIu64 ", \"unjudged_reads\": %" PRIu64
             ", \"hits_seen\": %" PRIu64 ",\n"
-            "  \"commits\": %" PRIu64 ", \"acknowledged\": %" PRIu64 ", \"epochs\": %" PRIu64
-            ", \"errors_without_fault\": %" PRIu64 ", \"streams_cut\": %" PRIu64 ",\n"
+            "  \"commits\": %" PRIu64 ", \"acknowledged\": %" PRIu64 ", \"clears\": %" PRIu64
+            ", \"epochs\": %" PRIu64 ", \"streams_cut\": %" PRIu64 ",\n"
             "  \"stats\": {\"lives\": %" PRIu64 ", \"reads\": %" PRIu64 ", \"hits\": %" PRIu64 "},\n",
             r->seconds, r->records, r->bytes, r->reads, r->checked, r->unjudged, r->hits, r->commits,
-            r->acknowledged, r->epochs, r->errors_without_fault, r->streams_cut, r->stats_lives, r->stats_reads,
-            r->stats_hits);
+            r->acknowledged, r->clears, r->epochs, r->streams_cut, r->stats_lives, r->stats_reads, r->stats_hits);
     json_histogram(to, "age", &r->age);
     json_buckets(to, "age_buckets", &r->age);
     json_histogram(to, "stale_age", &r->stale_age);
     json_histogram(to, "staleness", &r->staleness);
+    json_buckets(to, "staleness_buckets", &r->staleness);
     json_histogram(to, "first_hit", &r->first_hit);
+    json_buckets(to, "first_hit_buckets", &r->first_hit);
     json_violations(to, r);
     fprintf(to,
             "  \"stalled_share\": %.6f, \"looks\": %" PRIu64 ", \"excused\": {\"AVAIL\": %" PRIu64

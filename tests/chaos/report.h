@@ -45,11 +45,11 @@ struct report {
     char excuse[512]; /* the last one: what it was, and what was measured */
 
     uint64_t outcomes[HISTORY_END + 1][OUT_COUNT];
-    uint64_t records, reads, checked, hits, unjudged, errors_without_fault, bytes;
-    uint64_t commits, acknowledged, epochs, streams_cut;
+    uint64_t records, reads, checked, hits, unjudged, bytes;
+    uint64_t commits, acknowledged, clears, epochs, streams_cut;
     struct histogram age;       /* of proofs, at the library's check */
     struct histogram stale_age; /* of those of values that are marked stale */
-    struct histogram staleness; /* of values that were read although a newer one was committed */
+    struct histogram staleness; /* of values read as fresh: for how long a newer one had been committed */
     struct histogram first_hit; /* since healing */
     double seconds;             /* of the history */
     /* Looks at a pod while there was no fault, and those that found the machine to have held it back. */

@@ -19,31 +19,39 @@ PASSED, VIOLATED, REFUSED, NOT_JUDGED = 0, 1, 3, 5
 UNJUDGED_SHARE_MAX = 0.1
 
 
-class Age:
-    """How old the proofs of answers were when the library looked at them last: a distribution."""
+QUANTILES = (("p50_ms", .5), ("p99_ms", .99), ("p9999_ms", .9999))
 
-    def __init__(self):
-        self.reads, self.max_ms, self._buckets = 0, 0.0, Counter()
+
+class Distribution:
+    """Of times that the reports of several eras have under one name, and of how many checked reads."""
+
+    def __init__(self, name):
+        self.name, self.reads, self.max_ms, self._buckets = name, 0, 0.0, Counter()
 
     def add(self, report):
         self.reads += report.get("checked_reads", 0)
-        self.max_ms = max(self.max_ms, report.get("age", {}).get("max_ms", 0))
-        for edge_ns, count in report.get("age_buckets", []):
+        self.max_ms = max(self.max_ms, report.get(self.name, {}).get("max_ms", 0))
+        for edge_ns, count in report.get(self.name + "_buckets", []):
             self._buckets[edge_ns] += count
+
+    def count(self):
+        return sum(self._buckets.values())
 
     def quantile_ms(self, share):
         """At least this share is at or below it."""
-        seen, whole = 0, sum(self._buckets.values())
+        seen, whole = 0, self.count()
         for edge_ns, count in sorted(self._buckets.items()):
             seen += count
             if seen >= share * whole:
                 return min(edge_ns / 1e6, self.max_ms)
         return self.max_ms
 
+    def row(self):
+        return " | ".join(f"{ms:.3f} ms" for ms in [*(self.quantile_ms(s) for _, s in QUANTILES), self.max_ms])
+
     def summary(self):
-        return {"checked_reads": self.reads, "max_ms": self.max_ms,
-                **{name: self.quantile_ms(share) for name, share in
-                   (("p50_ms", .5), ("p99_ms", .99), ("p9999_ms", .9999))}}
+        return {"checked_reads": self.reads, "count": self.count(), "max_ms": self.max_ms,
+                **{name: self.quantile_ms(share) for name, share in QUANTILES}}
 
 
 class Tally:
@@ -55,7 +63,9 @@ class Tally:
         self.refusals = []  # why the run shows nothing although no promise was seen broken
         self.unjudged = []  # eras in which the machine was too slow: what fired and was read there does not count
         self.excused = Counter()
-        self.ages = {}      # by D in ms
+        # By D in ms: the age of proofs at the library's check; for how long values had been superseded when they
+        # were handed over, of those that had; the first hit of each pod after healing.
+        self.ages, self.staleness, self.first_hits = {}, {}, {}
         self.load = Counter()
         self.reads = self.hits = 0
         self.begun = time.monotonic()
@@ -116,16 +126,24 @@ class Tally:
         self.checks.append({"era": era.number, "topology": era.topology.name, "bound_ms": era.bound_ms,
                             "status": status, "report": report})
         self.excused.update(report.get("excused", {}))
+        self.counted("clears acknowledged and judged", report.get("clears", 0))
         self.figure("share of the time in which the machine held a pod back, in the worst era",
                     report.get("stalled_share", 0))
         if status == NOT_JUDGED:
             self._not_judged(report, before)
             return
-        self.ages.setdefault(era.bound_ms, Age()).add(report)
+        self._times(self.ages, "age", era, report)
+        self._times(self.first_hits, "first_hit", era, report)
+        if not era.topology.clocks:  # commits are dated by the store's clock, which jumps there
+            self._times(self.staleness, "staleness", era, report)
         if status == REFUSED and re.fullmatch(r"hits were [^;]*", report.get("refused_to_pass", "")):
             return  # asked of the run as a whole: an era in which Redis forgets has little to hit
         if status != PASSED:
             self._broken(status, text)
+
+    @staticmethod
+    def _times(by_bound, name, era, report):
+        by_bound.setdefault(era.bound_ms, Distribution(name)).add(report)
 
     def _not_judged(self, report, before):
         late = ", ".join(report["violations"]) or "nothing"
@@ -187,7 +205,8 @@ class Tally:
                 "required": self.required._asdict(),
                 "faults": sum(self.count.values()), "with_effect": sum(self.effect.values()),
                 "fired": self.fired_json(), "checked_reads": self.checked_reads(),
-                "age_at_the_library": {f"D={d} ms": age.summary() for d, age in sorted(self.ages.items())},
+                "age_at_the_library": _summaries(self.ages), "staleness": _summaries(self.staleness),
+                "first_hit_after_healing": _summaries(self.first_hits),
                 "figures": self.figures, "load": self.load, "daemons": {"reads": self.reads, "hits": self.hits},
                 "troubles": dict(self.troubled), "violations": self.violations, "refusals": self.refusals,
                 "not_judged": self.unjudged, "excused": self.excused, "checks": self.checks}
@@ -213,18 +232,25 @@ class Tally:
         return lines
 
     def read_table(self):
-        lines = ["| D | checked reads | required | staleness at the library's check: p50 | p99 | p99.99 | max | "
-                 "verdict |", "|---|---|---|---|---|---|---|---|"]
+        lines = ["| D | checked reads | required | age of the proof at the library's check: p50 | p99 | p99.99 | "
+                 "max | verdict |", "|---|---|---|---|---|---|---|---|"]
         for bound_ms, age in sorted(self.ages.items()):
-            quantiles = " | ".join(f"{age.quantile_ms(share):.3f} ms" for share in (.5, .99, .9999))
-            lines.append(f"| {bound_ms} ms | {age.reads:,} | | {quantiles} | {age.max_ms:.3f} ms | "
+            lines.append(f"| {bound_ms} ms | {age.reads:,} | | {age.row()} | "
                          f"{'<= D' if age.max_ms <= bound_ms else 'ABOVE D'} |")
         lines.append(f"| all | {self.checked_reads():,} | {self.required.reads:,} | | | | | "
                      f"{_reached(self.checked_reads(), self.required.reads)} |")
         return lines
 
+    def times_table(self):
+        lines = ["| D | what | of how many | p50 | p99 | p99.99 | max |", "|---|---|---|---|---|---|---|"]
+        for what, by_bound in (("values read after a newer commit: since that", self.staleness),
+                               ("first hit of a pod after healing", self.first_hits)):
+            lines += [f"| {bound_ms} ms | {what} | {one.count():,} | {one.row()} |"
+                      for bound_ms, one in sorted(by_bound.items())]
+        return lines
+
     def report(self):
-        lines = [*self.fault_table(), "", *self.read_table(), ""]
+        lines = [*self.fault_table(), "", *self.read_table(), "", *self.times_table(), ""]
         lines.append("load: " + ", ".join(f"{n} {value:,}" for n, value in self.load.items()))
         lines.append(f"hits {self.hits:,} of {self.reads:,} reads of the daemons")
         lines += [f"{name}: {value:.2f}" for name, value in sorted(self.figures.items())]
@@ -237,6 +263,10 @@ class Tally:
                      f"{seconds:.0f} s, {len(self.violations)} violations")
         lines.append(f"verdict: {self.verdict()}")
         return "\n".join(lines)
+
+
+def _summaries(by_bound):
+    return {f"D={bound_ms} ms": one.summary() for bound_ms, one in sorted(by_bound.items())}
 
 
 def _reached(value, needed):

@@ -5,8 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char *const phase_names[] = {"faults",  "healed", "loss",     "emptied",
-                                          "quiesce", "resume", "converge", "mark"};
+static const char *const phase_names[PHASE_COUNT] = {"faults",  "healed", "loss",     "emptied", "kept",
+                                                     "quiesce", "resume", "converge", "mark"};
 static const char *const stall_names[] = {"own", "pod", "redis", "machine"};
 static const char *const op_names[] = {"set", "delete", "clear"};
 
@@ -42,7 +42,7 @@ int history_format(const struct history_record *r, const struct history_more *mo
         return format_read(r, text, size);
     if (kind == HISTORY_PHASE)
         return snprintf(text, size, "phase t=%.6f kind=%s at=%.6f arg=%.6f\n", ms(r->time),
-                        phase_names[r->key % 8], ms(r->what), ms(more->argument));
+                        phase_names[r->key % PHASE_COUNT], ms(r->what), ms(more->argument));
     if (kind == HISTORY_INVOKED)
         return snprintf(text, size,
                         "invoked t=%.6f pod=%d key=%d n=%" PRIu64 ":%" PRIu64 " op=%s v=%" PRIu64 " ttl=%u\n",
@@ -171,12 +171,16 @@ static bool line_commit(const char *kind, struct fields *f, struct truth *t)
     if (!strcmp(kind, "meta"))
         truth_meta(t, field_number(f, "epoch", 16),
                    field(f, "cleared") ? field_number(f, "cleared", 10) : NEVER_SET);
+    else if (!strcmp(kind, "cleared"))
+        truth_clear(t, field_number(f, "epoch", 16), field_number(f, "seq", 10));
     else if (!strcmp(kind, "commit"))
         truth_commit(t, key, field_write(f), &record, field_number(f, "expires", 10));
     else if (!strcmp(kind, "gone"))
         truth_gone(t, key);
     else if (!strcmp(kind, "gone_all"))
         truth_gone_all(t);
+    else if (!strcmp(kind, "gone_noted"))
+        truth_emptied(t, field_time(f, "loss", 0));
     else
         return false;
     return true;
@@ -227,7 +231,7 @@ static bool line_record(const char *kind, struct fields *f, struct history_recor
         r->key = (uint16_t)field_name(f, "of", stall_name, 4);
         r->what = field_time(f, "stall", 0);
     } else if (number == HISTORY_PHASE) {
-        r->key = (uint16_t)field_name(f, "kind", phase_name, 8);
+        r->key = (uint16_t)field_name(f, "kind", phase_name, PHASE_COUNT);
         r->what = field_time(f, "at", r->time);
         more->argument = field_time(f, "arg", 0);
     } else if (number == HISTORY_INVOKED || number == HISTORY_ANSWERED) {
@@ -250,7 +254,8 @@ static int pass(FILE *file, bool commits, struct truth *truth, struct judge *jud
         struct history_more more;
         struct fields f;
         const char *kind = line_split(line, &f);
-        bool is_commit = kind && (!strcmp(kind, "meta") || !strcmp(kind, "commit") || !strncmp(kind, "gone", 4));
+        bool is_commit = kind && (!strcmp(kind, "meta") || !strcmp(kind, "commit") || !strcmp(kind, "cleared") ||
+                                  !strncmp(kind, "gone", 4));
 
         if (!kind || is_commit != commits)
             continue;

@@ -35,6 +35,7 @@ void truth_deinit(struct truth *t)
     free(t->keys);
     free(t->epochs);
     free(t->nones);
+    free(t->emptied);
 }
 
 struct truth_write *truth_write_at(struct truth *t, uint64_t number)
@@ -111,11 +112,15 @@ bool truth_find_absent(struct truth *t, uint32_t key, uint64_t version, uint64_t
     return own || version == 0; /* at the beginning there was nothing */
 }
 
-uint64_t truth_none_before(struct truth *t, uint64_t before)
+bool truth_find_emptied(const struct truth *t, uint64_t loss, uint64_t *ret_order)
 {
-    const struct truth_absent *none = latest(t, t->nones, t->nones_count, 0, before);
-
-    return none ? none->order : 0;
+    for (unsigned i = t->emptied_count; i-- > 0;) {
+        if (t->emptied[i].loss == loss) {
+            *ret_order = t->emptied[i].order;
+            return true;
+        }
+    }
+    return false;
 }
 
 int truth_write_print(struct truth *t, uint64_t number, char *text, size_t size)
@@ -195,6 +200,7 @@ static void commit_ours(struct truth *t, uint32_t key, uint64_t number, uint64_t
         violate_commit(t, P_INDET, "one write was committed twice; first:", 0, number);
     w->twice |= t->total && w->order > 0;
     w->order = order;
+    w->superseded = 0; /* of then */
     w->version = r->version;
     w->seq = r->seq;
     w->epoch = t->epoch;
@@ -259,6 +265,12 @@ void truth_gone_all(struct truth *t)
     t->nones[t->nones_count++] = (struct truth_absent){.order = t->order, .after = t->last_number};
 }
 
+void truth_emptied(struct truth *t, uint64_t loss)
+{
+    t->emptied = grow(t->emptied, t->emptied_count, &t->emptied_room, sizeof(*t->emptied));
+    t->emptied[t->emptied_count++] = (struct truth_emptied){.loss = loss, .order = t->none_order};
+}
+
 void truth_meta(struct truth *t, uint64_t epoch, uint64_t cleared)
 {
     bool clears = cleared != NEVER_SET && cleared > t->meta_cleared;
@@ -270,10 +282,18 @@ void truth_meta(struct truth *t, uint64_t epoch, uint64_t cleared)
     }
     if (cleared != NEVER_SET)
         t->meta_cleared = cleared;
-    if (!clears || !t->total)
-        return;
-    truth_gone_all(t);
-    t->epochs[t->epoch].cleared = t->none_order;
+    if (clears)
+        truth_gone_all(t);
+}
+
+void truth_clear(struct truth *t, uint64_t epoch, uint64_t cleared)
+{
+    uint64_t highest = t->epochs[t->epoch].seq;
+
+    truth_meta(t, epoch, cleared);
+    truth_gone_all(t); /* also when nothing was written since the last one */
+    if (cleared >= highest)
+        t->epochs[t->epoch].cleared = t->none_order;
 }
 
 /* ---- acknowledgements as the truth ------------------------------------------------------------------------ */
@@ -295,11 +315,17 @@ void truth_acknowledge(struct truth *t, uint64_t number, uint32_t epoch, uint64_
         absent_add(t, w->key, version, seq, number);
         t->epoch = current;
     }
+    if (w->seq != seq || w->epoch != epoch)
+        w->superseded = 0; /* of then */
     w->order = w->seq = seq;
     w->epoch = epoch;
     w->version = version;
     if (k->kind != TRUTH_NONE && k->epoch == epoch && k->seq >= seq)
         return;
+    /* Epochs have no order: the later of two is known if it was asked for after the other was answered. */
+    if (k->kind != TRUTH_NONE && k->epoch != epoch && w->since <= k->answered)
+        return;
+    k->answered = at;
     if (k->number && k->number != number && k->kind != TRUTH_NONE) {
         truth_write_at(t, k->number)->superseded = at;
         truth_write_at(t, k->number)->superseded_by = number;

@@ -42,11 +42,18 @@ struct truth_absent {
     uint32_t epoch;
 };
 
+/* The runner's note that a loss had left nothing: what is before it in the file was over when that was told. */
+struct truth_emptied {
+    uint64_t loss; /* when it began */
+    uint64_t order;
+};
+
 enum truth_kind { TRUTH_NONE, TRUTH_VALUE, TRUTH_TOMBSTONE };
 
 struct truth_key {
     uint64_t number; /* of the last state; 0: not one of ours */
     uint64_t order, version, seq;
+    uint64_t answered; /* acknowledgements as truth: when the last state was */
     enum truth_kind kind;
     uint32_t epoch;
     struct truth_absent *absents;
@@ -56,7 +63,7 @@ struct truth_key {
 struct truth_epoch {
     uint64_t id;
     uint64_t first_ack; /* answered; 0: none yet */
-    uint64_t cleared;   /* order of the clear it began with; 0: none */
+    uint64_t cleared;   /* order of the clear it began with; 0: none, or one that left something */
     uint64_t seq;       /* highest committed */
     uint64_t begun;     /* total: order at which meta had it first, plus 1; 0: it never had */
 };
@@ -74,6 +81,8 @@ struct truth {
     uint64_t last_number; /* of the last write that was committed; 0: none */
     struct truth_absent *nones;
     unsigned nones_count, nones_room;
+    struct truth_emptied *emptied;
+    unsigned emptied_count, emptied_room;
     uint64_t meta_cleared; /* as in meta */
     uint32_t epoch;        /* current */
     struct truth_epoch *epochs;
@@ -95,9 +104,12 @@ uint32_t truth_epoch_at(struct truth *t, uint64_t id);
 void truth_commit(struct truth *t, uint32_t key, uint64_t number, const struct record *record, bool expires);
 void truth_gone(struct truth *t, uint32_t key);
 void truth_gone_all(struct truth *t);
+void truth_emptied(struct truth *t, uint64_t loss);
 /* meta was set; cleared is NEVER_SET where it was not. */
 #define NEVER_SET UINT64_MAX
 void truth_meta(struct truth *t, uint64_t epoch, uint64_t cleared);
+/* Somebody cleared: up to this seq. */
+void truth_clear(struct truth *t, uint64_t epoch, uint64_t cleared);
 
 /* An acknowledgement, in a union: the write is committed there. */
 void truth_acknowledge(struct truth *t, uint64_t number, uint32_t epoch, uint64_t seq, uint64_t version,
@@ -107,10 +119,9 @@ void truth_acknowledge(struct truth *t, uint64_t number, uint32_t epoch, uint64_
  * stored (total only). False: none. */
 bool truth_find_absent(struct truth *t, uint32_t key, uint64_t version, uint64_t before, struct truth_absent *ret);
 
-/* Order of the last state in which nothing at all is stored and before which the last commit was asked for before
- * that moment; 0: none. It may have begun later, but then nothing that was asked for since was committed before
- * it. */
-uint64_t truth_none_before(struct truth *t, uint64_t before);
+/* Order of the last state in which nothing at all is stored, of those before the note of that loss. False: there
+ * is no such note. */
+bool truth_find_emptied(const struct truth *t, uint64_t loss, uint64_t *ret_order);
 
 /* Writes that were committed, but never invoked by anyone. */
 void truth_check_end(struct truth *t);

@@ -97,6 +97,7 @@ class World:
         self.topology, self.bound_s, self.era = era.topology, era.bound_ms / 1000, era
         self.violation, self.figure, self.count = tally.violation, tally.figure, tally.counted
         self.refuse = tally.refuse
+        self.keys = load_options["keys"]
         self.over = threading.Event()
         self.redis_lock = threading.RLock()
         self.phase_number = 0
@@ -216,18 +217,23 @@ class World:
             load.tell(*words)
 
     @contextlib.contextmanager
-    def loss(self, empty=False):
+    def loss(self, empty=False, kept=False):
         """
-        Whatever is done inside may lose writes. The load is told before, with an end that lies far enough in the
-        future, since the checker follows closely; and told the true end after.
+        Whatever is done inside may lose writes; `empty`: all of them; `kept`: none, the epoch alone. The load is
+        told before, with an end that lies far enough in the future, since the checker follows closely; and told
+        the true end after. That all was lost is noted in Redis, so that the file says what was before that end.
         """
         self.losses += 1
-        begin = boottime_ns()
-        self.tell("loss", begin, boottime_ns() + LONGEST_LOSS_NS)
+        begin, how, kept = boottime_ns(), [], ["kept"] if kept else []
+        self.tell("loss", begin, boottime_ns() + LONGEST_LOSS_NS, *kept)
         try:
             yield
-        finally:
-            self.tell("loss", begin, boottime_ns(), *(["empty"] if empty else []))
+            if empty:
+                with self.redis.client(socket_timeout=10) as client:
+                    client.set("chaos:emptied", begin)
+            how = ["empty"] if empty else kept
+        finally:  # what was broken off may have lost anything
+            self.tell("loss", begin, boottime_ns(), *how)
             self.losses += 1
 
     def unbroken(self):

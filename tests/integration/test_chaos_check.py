@@ -17,6 +17,7 @@ commit key=3 n=1:20 v=7 seq=1050 at=321
 commit key=4 n=1:30 v=1 seq=1060 at=331
 commit key=5 n=1:40 v=900 seq=1070 at=341
 gone_all
+gone_noted loss=2100
 meta epoch=00000000000000e2 cleared=0
 commit key=6 n=1:50 v=9 seq=2010 at=2310
 commit key=7 n=1:60 v=3 seq=2020 at=2321
@@ -56,8 +57,9 @@ get t=1310 i=1290 pod=3 key=1 out=value n=1:2 v=11 asof=300.5 check=1300
 phase t=1400 kind=faults
 get t=1500 i=1490 pod=0 key=1 out=refused                             # AVAIL
 phase t=1900 kind=healed at=1900
+phase t=2101 kind=loss at=2100 arg=22100                              # begun; its end is not known
 get t=2240 i=2230 pod=5 key=3 out=value n=1:20 v=7 asof=2000          # the first hit is due at 2250
-phase t=2299 kind=loss at=2100 arg=2200
+phase t=2299 kind=emptied at=2100 arg=2200
 get t=2300 i=2290 pod=6 key=4 out=absent v=0 asof=2280                # LOSSVIS
 invoked t=2305 pod=0 key=6 n=1:50 v=9
 answered t=2311 i=2305 pod=0 key=6 n=1:50 out=accepted v=9 seq=2010 epoch=00000000000000e2
@@ -108,6 +110,10 @@ BAD = {
     "conv": ("CONV", "converge t=5020", "converge t=5020 i=5000 pod=1 key=7 out=absent v=0 asof=4990"),
     "conv_no_answer": ("CONV", "converge t=5020", "converge t=5020 i=5000 pod=1 key=7 out=timeout"),
     "avail": ("AVAIL", "phase t=1400", ""),
+    "avail_timeout": ("AVAIL", "get t=700", "get t=700 i=690 pod=2 key=1 out=timeout"),
+    "avail_busy": ("AVAIL", "get t=700", "get t=700 i=690 pod=2 key=1 out=busy"),
+    "avail_unreachable": ("AVAIL", "get t=700", "get t=700 i=690 pod=2 key=1 out=unreachable"),
+    "avail_error": ("AVAIL", "get t=700", "get t=700 i=690 pod=2 key=1 out=error"),
     "avail_first_hit": ("AVAIL", "get t=2240", "get t=2260 i=2230 pod=5 key=3 out=value n=1:20 v=7 asof=2000"),
     "min_version": ("MINVERSION", "get t=110",
                     "get t=110 i=105 pod=0 key=1 out=value n=1:1 v=10 asof=80 flags=4"),
@@ -321,6 +327,58 @@ def test_a_duplicate_may_be_found_in_a_later_epoch_than_it_was_committed_in(fold
     assert sorted(report["violations"]) == promises.split(), text
 
 
+def ended(epoch):
+    return f"epoch=00000000000000{epoch}"
+
+
+BETWEEN = ["invoked t=2150 pod=0 key=6 n=1:50 v=9",                    # before the first was over
+           f"answered t=2305 i=2150 pod=0 key=6 n=1:50 out=accepted v=9 seq=2010 {ended('e2')}",
+           "phase t=2101 kind=loss at=2100 arg=22100", "phase t=2299 kind=emptied at=2100 arg=2200",
+           "get t=2320 i=2310 pod=1 key=6 out=value n=1:50 v=9 asof=2308",
+           "phase t=2401 kind=loss at=2400 arg=22400", "phase t=2411 kind=emptied at=2400 arg=2410"]
+
+
+@pytest.mark.parametrize("read, promises", [
+    ("get t=2430 i=2420 pod=1 key=6 out=absent v=0 asof=2415", ""),
+    ("get t=2430 i=2420 pod=1 key=6 out=value n=1:50 v=9 asof=2405", ""),                     # not over yet
+    ("get t=2430 i=2420 pod=1 key=6 out=value n=1:50 v=9 asof=2415", "LOSSVIS"),
+])
+def test_each_of_two_flushes_demands_what_lies_behind_it(folder, read, promises):
+    """No write is asked for between them: what tells them apart is the note behind each."""
+    lines = [f"meta {ended('e1')} cleared=0", "gone_all", "gone_noted loss=2100", f"meta {ended('e2')} cleared=0",
+             "commit key=6 n=1:50 v=9 seq=2010 at=2304", "gone_all", "gone_noted loss=2400",
+             f"meta {ended('e3')} cleared=0", ""]
+    _, report, text = check(folder, with_lines(lines + BETWEEN + [read], []))
+    assert sorted(report["violations"]) == promises.split(), text
+
+
+def test_a_flush_whose_note_is_missing_is_refused(folder):
+    status, report, _ = check(folder, changed("gone_noted", ""))
+    assert status == 3 and "the note of a flush" in report["refused_to_pass"]
+
+
+CLEAR = ["invoked t=90 pod=0 key=1 n=1:1 v=1",
+         f"answered t=100 i=90 pod=0 key=1 n=1:1 out=accepted v=1 seq=1010 {ended('e1')}",
+         "invoked t=200 pod=0 key=0 n=1:2 op=clear"]
+CLEARED = f"answered t=210 i=200 pod=0 key=0 n=1:2 out=accepted op=clear seq=1010 {ended('e2')}"
+STILL_THERE = "get t=250 i=240 pod=1 key=1 out=value n=1:1 v=1 asof=230"
+
+
+@pytest.mark.parametrize("how, history, promises", [
+    (f"cleared {ended('e2')} seq=1010", [CLEARED, "get t=250 i=240 pod=1 key=1 out=absent v=0 asof=230"], ""),
+    (f"cleared {ended('e2')} seq=1010", [CLEARED, STILL_THERE], "GAP0"),
+    (f"cleared {ended('e2')} seq=1010", [CLEARED.replace("accepted", "indeterminate"), STILL_THERE], ""),
+    (f"cleared {ended('e2')} seq=1010", [CLEARED, "phase t=225 kind=kept at=220 arg=224", STILL_THERE], ""),
+    (f"cleared {ended('e2')} seq=1009", [CLEARED, STILL_THERE], "ACKDUR"),                  # a record is left
+    (f"meta {ended('e2')} cleared=0", [CLEARED, STILL_THERE], "ACKDUR"),                    # an epoch alone
+    ("", [CLEARED.replace("e2", "e1"), STILL_THERE], "ACKDUR"),                             # nothing at all
+])
+def test_a_clear_that_was_acknowledged_was_done(folder, how, history, promises):
+    lines = [f"meta {ended('e1')} cleared=0", "commit key=1 n=1:1 v=1 seq=1010 at=95", how]
+    _, report, text = check(folder, with_lines([line for line in lines if line] + [""] + CLEAR + history, []))
+    assert sorted(report["violations"]) == promises.split(), text
+
+
 def written(number, version, begin, end, epoch="e1"):
     return [f"invoked t={begin} pod=0 key=1 n=1:{number} v={version}",
             f"answered t={end} i={begin} pod=0 key=1 n=1:{number} out=accepted v={version} seq={1000 + number} "
@@ -349,6 +407,25 @@ def test_what_was_stored_after_a_loss_is_demanded_and_what_it_took_is_not(folder
     lines = ["", *written(1, 1, 100, 110), "phase t=2101 kind=loss at=2000 arg=2100", *known, OLDER]
     _, report, text = check(folder, with_lines(lines, []), "--truth", "acks")
     assert sorted(report["violations"]) == promises.split(), text
+
+
+def test_what_is_acknowledged_late_is_not_newer_than_what_another_epoch_holds(folder):
+    """Epochs have no order: only what was asked for after the other was answered is known to be the later one."""
+    newer = written(2, 2, 200, 210, "e2")
+    pass_ = ["phase t=5000 kind=converge", "converge t=5020 i=5010 pod=0 key=1 out=value n=1:2 v=2 asof=5000"]
+    for begin, promises in ((100, []), (215, ["CONV"])):
+        _, report, text = check(folder, with_lines(["", *written(1, 1, begin, 250), *newer, *pass_], []),
+                                "--truth", "acks")
+        assert sorted(report["violations"]) == promises, text
+
+
+def test_a_loss_that_kept_every_record_takes_back_no_demand(folder):
+    lines = ["", *written(1, 1, 100, 110), *written(2, 2, 1900, 1910), "phase t=2101 kind=kept at=2000 arg=2100"]
+    _, report, text = check(folder, with_lines([*lines, OLDER], []), "--truth", "acks")
+    assert sorted(report["violations"]) == ["GAP0", "RYW"], text
+    late = written(3, 3, 2110, 2120)
+    _, report, text = check(folder, with_lines([*lines, *late], []), "--truth", "acks")
+    assert sorted(report["violations"]) == ["LOSSVIS"], text
 
 
 def test_without_an_append_only_file_positions_come_from_acknowledgements(folder):

@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+from collections import Counter
 
 import pytest
 from daemon import build_dir
@@ -30,6 +31,18 @@ def program(name):
     return os.path.join(build_dir(), "tests", "chaos", name)
 
 
+def expect_true(lives, operations):
+    """TRUTH: daemons count what the load saw. (Who joins another's fetch cannot tell it from a hit.)"""
+    seen = Counter()
+    for kind, outcomes in operations.items():
+        if kind != "answered":
+            seen.update(outcomes)
+    counted = {name: sum(life[name] for life in lives) for name in lives[0]}
+    assert counted["reads"] == sum(seen.values())
+    assert counted["hits"] + counted["misses"] == seen["value"] + seen["absent"]
+    assert counted["refused"] == seen["version"] and counted["errors"] == 0
+
+
 def test_without_a_fault_nothing_is_violated_and_nothing_refused(history, folder, persistent_redis, start_daemon):
     daemons = [start_daemon(persistent_redis, config={"log": {"level": "info"}}) for _ in range(3)]
     stats, report = os.path.join(folder, "stats"), os.path.join(folder, "report")
@@ -44,7 +57,8 @@ def test_without_a_fault_nothing_is_violated_and_nothing_refused(history, folder
                            "--seconds", str(SECONDS)], capture_output=True, text=True, timeout=60)
     with open(stats, "w", encoding="ascii") as f:
         names = ("reads", "hits", "misses", "refused", "errors")
-        json.dump([{"pod": n, **{name: d.stats()[name] for name in names}} for n, d in enumerate(daemons)], f)
+        lives = [{"pod": n, **{name: d.stats()[name] for name in names}} for n, d in enumerate(daemons)]
+        json.dump(lives, f)
     os.unlink(os.path.join(history, "open"))
     if load.returncode != 0:
         checker.terminate()
@@ -56,5 +70,6 @@ def test_without_a_fault_nothing_is_violated_and_nothing_refused(history, folder
         result = json.load(f)
     totals = json.loads(load.stdout.splitlines()[-1])
     assert result["reads"] == totals["reads"] and result["commits"] > 2000
+    expect_true(lives, result["operations"])
     assert totals["refused"] == 0 and result["unjudged_reads"] == 0 and result["streams_cut"] == 0
     assert not [name for name in os.listdir(history) if name.endswith(".seg")], "the checker eats what it judged"

@@ -1,12 +1,18 @@
 """What a chaos run has to show before it is called passed, and what it is called otherwise."""
 import os
+import random
 import sys
+import threading
+import types
 
 import pytest
+import redis as redis_py
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "chaos"))
 
 # pylint: disable=wrong-import-position
+import chaos
+import fault
 import faults
 import plan
 from tally import FULL, NOT_JUDGED, PASSED, REFUSED, VIOLATED, Tally
@@ -15,8 +21,8 @@ from topology import TOPOLOGIES
 ERAS = 20
 
 
-def era(number=0, bound_ms=250):
-    return plan.Era(number, 1, TOPOLOGIES["everysec"], bound_ms, 3, 1 << 20, 800, [])
+def era(number=0, bound_ms=250, topology="everysec"):
+    return plan.Era(number, 1, TOPOLOGIES[topology], bound_ms, 3, 1 << 20, 800, False, [])
 
 
 def report(reads, bound_ms=250, **more):
@@ -105,11 +111,22 @@ def test_what_the_checker_could_not_read_is_no_violation():
     assert tally.status() == REFUSED
 
 
-def test_staleness_of_all_eras_is_one_distribution_per_bound():
+def test_ages_of_all_eras_are_one_distribution_per_bound():
     ages = shown().summary()["age_at_the_library"]
-    assert ages["D=250 ms"] == {"checked_reads": FULL.reads // 2, "max_ms": 249.99, "p50_ms": 125, "p99_ms": 125,
-                                "p9999_ms": 249.99}
+    assert ages["D=250 ms"] == {"checked_reads": FULL.reads // 2, "count": FULL.reads // 2, "max_ms": 249.99,
+                                "p50_ms": 125, "p99_ms": 125, "p9999_ms": 249.99}
     assert ages["D=1000 ms"]["max_ms"] == 999.99
+
+
+def test_staleness_is_not_dated_by_a_clock_that_jumps():
+    tally = Tally(FULL)
+    for topology, ms in (("everysec", 20), ("pair", 30), ("clocks", 3_600_000)):
+        stale = {"staleness": {"max_ms": ms}, "staleness_buckets": [[ms * 1_000_000, 2]]}
+        tally.checked(era(0, 250, topology), PASSED, report(1000, **stale), "", tally.snapshot())
+    assert tally.summary()["staleness"]["D=250 ms"] == {"checked_reads": 2000, "count": 4, "max_ms": 30,
+                                                        "p50_ms": 20, "p99_ms": 30, "p9999_ms": 30}
+    assert tally.checked_reads() == 3000
+    assert "values read after a newer commit: since that | 4 | 20.000 ms" in tally.report()
 
 
 def test_a_full_run_draws_every_kind_often_and_both_bounds():
@@ -117,3 +134,44 @@ def test_a_full_run_draws_every_kind_often_and_both_bounds():
     drawn = [kind for one in eras for phase in one.phases for kind in phase.kinds]
     assert all(drawn.count(kind) >= (18 if faults.comes_rarely(kind) else 9) for kind in faults.NUMBERS)
     assert {one.bound_ms for one in eras} == {250, 1000}
+
+
+class Failing(fault.Fault):
+    """Throws in each of three tries."""
+    number = "F7"
+    gap = (0, 0)
+    at_start, error = False, OSError
+
+    def __init__(self, world, rng, lane=0):  # pylint: disable=super-init-not-called
+        self.world, self.rng, self.lane, self.left = world, rng, lane, 3
+        if self.at_start:
+            raise self.error("no")
+
+    def once(self):
+        self.left -= 1
+        if not self.left:
+            self.world.over.set()
+        raise self.error("no")
+
+
+@pytest.mark.parametrize("at_start", [True, False])
+@pytest.mark.parametrize("error, is_trouble", [
+    (ConnectionRefusedError, True), (EOFError, True), (redis_py.BusyLoadingError, True),
+    (KeyError, False), (AssertionError, False), (RuntimeError, False),
+])
+def test_what_faults_do_to_one_another_is_trouble_and_a_mistake_fails_the_run(error, is_trouble, at_start):
+    over = threading.Event()
+    tally, world, made = Tally(), types.SimpleNamespace(over=over, pause=over.wait), []
+    cls = type("Fails", (Failing,), {"error": error, "at_start": at_start})
+    chaos.run_lane(world, cls, random.Random(1), 0, made, tally)
+    assert len(made) == 1
+    assert sum(tally.troubled.values()) == (is_trouble and (1 if at_start else 3))
+    assert tally.status() == (PASSED if is_trouble else REFUSED)
+    assert len(tally.refusals) == (not is_trouble)
+
+
+def test_a_share_of_the_eras_clears():
+    eras = plan.draw(12, 28.5, 12)
+    clearing = [one for one in eras if one.clears]
+    assert clearing and len(clearing) * 2 <= len(eras)
+    assert {one.topology.name for one in clearing} <= {"always", "everysec", "clocks", "aof-no"}
