@@ -60,16 +60,7 @@ struct core_config {
     void *hook_ctx;
 };
 
-/* ---- outcomes of reads and writes --------------------------------------------------------------------- */
-
-enum read_outcome {
-    READ_ABSENT,  /* proven: no value (a tombstone counts) */
-    READ_FRESH,   /* within the lease */
-    READ_STALE,   /* permitted by the call or the policy; age_ns says how old */
-    READ_LOCAL,   /* this reader pod's own set; outside the promises */
-    READ_REFUSED, /* `reason` says why */
-    READ_ERROR,   /* Redis holds something unreadable under the key, or answered with an error (`text`) */
-};
+/* ---- outcomes of writes; those of reads are in types.h ------------------------------------------------ */
 
 enum write_outcome {
     WRITE_ACCEPTED,
@@ -172,6 +163,7 @@ struct read_request {
     struct epoch min_epoch; /* epoch min_version was given in; empty: the current one */
     uint64_t max_stale_ns;  /* 0: only what the policy allows */
     uint64_t deadline;      /* absolute */
+    bool at_once;           /* refused (BUSY) where it would have to wait for Redis */
 };
 
 struct write_request {
@@ -182,6 +174,7 @@ struct write_request {
     uint64_t ttl_ms;  /* 0: none. For OP_DELETE: life of the tombstone, 0: for ever */
     bool carry_value; /* the message carries the value; false: it only invalidates */
     bool retry;       /* an earlier attempt with this write_id ended indeterminate */
+    bool at_once;     /* as of a read */
     uint8_t write_id[WRITE_ID_BYTES];
     uint64_t deadline; /* absolute; also limits execution in the store */
 };
@@ -350,6 +343,7 @@ struct core_effect {
             uint64_t as_of;
             uint64_t age_ns; /* STALE */
             bool replaced;   /* the hook replaced the value */
+            enum read_counted counted;
         } read_done;
         struct {
             uint64_t token;
@@ -423,7 +417,7 @@ void core_versions(const struct core *core, uint64_t now, struct slice prefix, u
     X(reads, "keys read, each counted once by its final outcome")                          \
     X(hits, "reads served from the pod's cache, confirmed, stale and local ones included") \
     X(misses, "reads answered by a fetch, found or absent")                                \
-    X(refused, "reads refused because freshness could not be proven in time")              \
+    X(refused, "reads refused: freshness could not be proven in time, or a limit")         \
     X(errors, "reads that found something unreadable")                                     \
     X(stale_served, "hits served stale because the call or the policy permits it")         \
     X(version_checks, "compare-and-record decisions of the StaleDetector")                 \

@@ -38,6 +38,10 @@ struct core_measures {
 
 struct core;
 
+/* A read that counts as `counted` ends refused after all: its answer cannot be given. COUNTED_NOT: it never came
+ * to the core. */
+void core_count_refused(struct core *core, enum read_counted counted, enum core_reason reason);
+
 void core_get_measures(const struct core *core, struct core_measures *ret_measures);
 
 /* "no_link": the name of a reason in traces and metrics. "" for REASON_NONE. */

@@ -24,14 +24,43 @@ struct decision {
 
 enum next { NEXT_ANSWERED, NEXT_BARRIER, NEXT_CONFIRM, NEXT_FETCH, NEXT_GIVE_UP };
 
-static struct core_effect *answer_push(struct core *core, uint64_t token, enum read_outcome outcome)
+static uint64_t *counter_of(struct core *core, enum read_counted counted)
+{
+    switch (counted) {
+    case COUNTED_HIT:
+        return &core->counters.hits;
+    case COUNTED_MISS:
+        return &core->counters.misses;
+    case COUNTED_REFUSED:
+        return &core->counters.refused;
+    default:
+        return &core->counters.errors;
+    }
+}
+
+static struct core_effect *answer_push(struct core *core, uint64_t token, enum read_outcome outcome,
+                                       enum read_counted counted)
 {
     struct core_effect *effect = effect_push(core, FX_READ_DONE);
 
     effect->read_done.token = token;
     effect->read_done.outcome = outcome;
+    effect->read_done.counted = counted;
     core->counters.reads++;
+    ++*counter_of(core, counted);
     return effect;
+}
+
+void core_count_refused(struct core *core, enum read_counted counted, enum core_reason reason)
+{
+    if (counted == COUNTED_REFUSED)
+        return;
+    if (counted == COUNTED_NOT)
+        core->counters.reads++;
+    else
+        --*counter_of(core, counted);
+    core->counters.refused++;
+    core->measures.reads_refused[reason]++;
 }
 
 static void answer_entry(struct core *core, const struct read_request *read, uint64_t hash,
@@ -43,8 +72,7 @@ static void answer_entry(struct core *core, const struct read_request *read, uin
         histogram_add(&core->measures.staleness, core->now - as_of);
     if (entry->flags & ENTRY_TOMBSTONE)
         outcome = READ_ABSENT;
-    effect = answer_push(core, read->token, outcome);
-    core->counters.hits++;
+    effect = answer_push(core, read->token, outcome, COUNTED_HIT);
     table_touch(core->table, hash, entry);
     effect->read_done.value = entry_value(entry);
     effect->read_done.source = entry_source(entry);
@@ -62,9 +90,8 @@ static void answer_entry(struct core *core, const struct read_request *read, uin
 
 static void answer_refused(struct core *core, uint64_t token, enum core_reason reason, struct slice text)
 {
-    struct core_effect *effect = answer_push(core, token, READ_REFUSED);
+    struct core_effect *effect = answer_push(core, token, READ_REFUSED, COUNTED_REFUSED);
 
-    core->counters.refused++;
     core->measures.reads_refused[reason]++;
     effect->read_done.reason = reason;
     effect->read_done.text = text;
@@ -186,7 +213,7 @@ void read_start(struct core *core, const struct read_request *read)
         return;
     }
     struct waiter *waiter = NULL;
-    if (core->waiting < core->config.max_waiting)
+    if (core->waiting < core->config.max_waiting && !read->at_once)
         waiter = malloc(sizeof(*waiter) + read->key.len);
     if (!waiter) {
         give_up(core, read, REASON_BUSY, slice_of(NULL, 0));
@@ -278,13 +305,10 @@ void read_answer_fetched(struct core *core, struct waiter *waiter, const struct 
         return;
     }
     bool value = record->kind == RECORD_VALUE;
-    struct core_effect *effect = answer_push(core, waiter->read.token, value ? READ_FRESH : READ_ABSENT);
-    if (waiter->confirmed) {
-        core->counters.hits++;
+    struct core_effect *effect = answer_push(core, waiter->read.token, value ? READ_FRESH : READ_ABSENT,
+                                             waiter->confirmed ? COUNTED_HIT : COUNTED_MISS);
+    if (waiter->confirmed)
         histogram_add(&core->measures.staleness, core->now - as_of);
-    } else {
-        core->counters.misses++;
-    }
     effect->read_done.value = value ? result->value : slice_of(NULL, 0);
     effect->read_done.source = record->source;
     effect->read_done.version = record->version;
@@ -302,16 +326,14 @@ void read_answer_absent(struct core *core, struct waiter *waiter, uint64_t as_of
         read_give_up(core, waiter, REASON_MIN_VERSION, slice_of(NULL, 0));
         return;
     }
-    answer_push(core, waiter->read.token, READ_ABSENT)->read_done.as_of = as_of;
-    core->counters.misses++;
+    answer_push(core, waiter->read.token, READ_ABSENT, COUNTED_MISS)->read_done.as_of = as_of;
     waiter_free(core, waiter);
 }
 
 void read_answer_error(struct core *core, struct waiter *waiter, struct slice text)
 {
-    struct core_effect *effect = answer_push(core, waiter->read.token, READ_ERROR);
+    struct core_effect *effect = answer_push(core, waiter->read.token, READ_ERROR, COUNTED_ERROR);
 
-    core->counters.errors++;
     effect->read_done.text = text;
     waiter_free(core, waiter);
 }

@@ -124,4 +124,16 @@ struct core_policy {
     unsigned sampler_samples;
 };
 
+enum read_outcome {
+    READ_ABSENT,  /* proven: no value (a tombstone counts) */
+    READ_FRESH,   /* within the lease */
+    READ_STALE,   /* permitted by the call or the policy; age_ns says how old */
+    READ_LOCAL,   /* this reader pod's own set; outside the promises */
+    READ_REFUSED, /* `reason` says why */
+    READ_ERROR,   /* Redis holds something unreadable under the key, or answered with an error (`text`) */
+};
+
+/* What a read was counted as; the counters of CORE_COUNTERS. */
+enum read_counted { COUNTED_NOT, COUNTED_HIT, COUNTED_MISS, COUNTED_REFUSED, COUNTED_ERROR };
+
 #endif

@@ -196,7 +196,8 @@ void write_start(struct core *core, const struct write_request *write)
     }
     size_t bytes = write->key.len + write->value.len + sizeof(struct pending_write);
     struct pending_write *pending = NULL;
-    if (core->waiting < config->max_waiting && core->pending_bytes + bytes <= config->pending_bytes)
+    if (core->waiting < config->max_waiting && core->pending_bytes + bytes <= config->pending_bytes &&
+        !write->at_once)
         pending = pending_new(write);
     if (!pending) {
         refuse(core, write, REASON_BUSY, slice_of(NULL, 0));

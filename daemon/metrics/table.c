@@ -181,6 +181,7 @@ static const struct metric_family families[] = {
     PLAIN("notifications_ignored_total", ops.notifications_ignored),
     PLAIN("answers_shortened_total", ops.answers_shortened),
     PLAIN("calls_refused_total", ops.calls_refused),
+    PLAIN("share_used_up_total", ops.share_used_up),
     PLAIN_GAUGE("watches", ops.watches),
     PLAIN("events_sent_total", ops.events),
     PLAIN("events_lost_total", ops.events_lost),

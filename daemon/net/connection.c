@@ -420,6 +420,7 @@ void connection_turn(struct connection *c)
     c->readable = false;
     c->turn_frames = 0;
     flush_queued(c);
+    connection_resume(c);
     conns->current = c;
     if (has_unscanned(c))
         take_stored(c);

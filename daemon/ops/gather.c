@@ -37,25 +37,28 @@ struct gather *gather_new(struct ops *ops, const struct request *request, uint32
     size_t bytes = sizeof(struct gather) + count * sizeof(struct gather_item);
     struct gather *g;
 
-    if (ops->gather_bytes + bytes > OPS_GATHER_BYTES)
+    if (!share_gathers(ops, request->client, bytes))
         return NULL;
     g = gather_take(ops, count);
     if (!g)
         return NULL;
     g->charged = 0;
-    gather_charge(ops, g, bytes);
     g->client = request->client;
+    gather_charge(ops, g, bytes);
     g->id = request->id;
     g->count = g->left = count;
-    g->all_asked = false;
+    g->all_asked = g->writes = false;
     g->cursor = 0;
     g->unknown = g->different = 0;
+    for (uint32_t i = 0; i < count; i++)
+        g->items[i].counted = COUNTED_NOT;
     return g;
 }
 
 void gather_free(struct ops *ops, struct gather *g)
 {
     ops->gather_bytes -= g->charged;
+    share_release(ops, g->client, 0, g->charged, 0);
     if (!ops->spare && g->bytes.capacity <= SPARE_BYTES && g->key_bytes.capacity <= SPARE_BYTES &&
         !g->bytes.failed && !g->key_bytes.failed) {
         buffer_clear(&g->bytes);
@@ -75,13 +78,17 @@ void gather_free_spare(struct ops *ops)
 
 void gather_charge(struct ops *ops, struct gather *g, size_t bytes)
 {
+    struct share *share = share_of(ops, g->client);
+
     g->charged += bytes;
     ops->gather_bytes += bytes;
+    if (share)
+        share->gather_bytes += bytes;
 }
 
-struct slice gather_text(const struct ops *ops, struct slice text)
+struct slice gather_text(struct ops *ops, const struct gather *g, struct slice text)
 {
-    return ops->gather_bytes + text.len > OPS_GATHER_BYTES ? slice_of(NULL, 0) : text;
+    return share_gathers(ops, g->client, text.len) ? text : slice_of(NULL, 0);
 }
 
 struct buffer *gather_put(struct ops *ops, struct gather *g, uint32_t index, size_t len, enum rpc_error *ret_code,
@@ -93,7 +100,7 @@ struct buffer *gather_put(struct ops *ops, struct gather *g, uint32_t index, siz
         *ret_text = "the whole answer would be longer than max_message: ask for fewer keys at a time";
         return NULL;
     }
-    if (ops->gather_bytes + len > OPS_GATHER_BYTES) {
+    if (!share_gathers(ops, g->client, len)) {
         *ret_code = RPC_BUSY;
         *ret_text = GATHER_BUSY;
         return NULL;
@@ -112,6 +119,13 @@ bool gather_put_end(struct ops *ops, struct gather *g, uint32_t index, uint64_t 
     return g->left == 0 && g->all_asked;
 }
 
+/* A key that could not be one is no read, and counts as none. */
+static void count_refused(struct ops *ops, const struct gather *g, uint32_t index, enum core_reason reason)
+{
+    if (g->items[index].counted != COUNTED_NOT)
+        core_count_refused(ops->config.core, g->items[index].counted, reason);
+}
+
 /* An item that came early may have lost its proof while the last one was waited for. */
 static void pack_item(struct ops *ops, struct buffer *b, const struct gather *g, uint32_t index, uint64_t now)
 {
@@ -121,10 +135,19 @@ static void pack_item(struct ops *ops, struct buffer *b, const struct gather *g,
         buffer_append(b, g->bytes.data + item->at, item->len);
         return;
     }
+    count_refused(ops, g, index, REASON_LEASE);
     pack_array(b, 3);
     pack_uint(b, STATE_FAILED);
     pack_uint(b, RPC_REFUSED);
     pack_text(b, core_reason_text(REASON_LEASE));
+}
+
+/* Instead of what was gathered. What may have been committed is not to be called undone. */
+static void answer_none(struct ops *ops, const struct gather *g, enum rpc_error code, const char *text)
+{
+    for (uint32_t i = 0; i < g->count; i++)
+        count_refused(ops, g, i, REASON_BUSY);
+    answer_error(ops, g->client, g->id, g->writes ? RPC_INDETERMINATE : code, text);
 }
 
 void gather_answer(struct ops *ops, struct gather *g, uint64_t now)
@@ -132,12 +155,13 @@ void gather_answer(struct ops *ops, struct gather *g, uint64_t now)
     struct buffer *b;
 
     if (g->bytes.failed) {
-        answer_error(ops, g->client, g->id, RPC_INTERNAL, "out of memory");
+        answer_none(ops, g, RPC_INTERNAL, "out of memory");
         return;
     }
-    if (!ops->config.has_room(ops->config.ctx, g->client, g->bytes.len)) {
+    /* As that of a single write, an answer that tells of writes is short, and never kept back. */
+    if (!g->writes && !ops->config.has_room(ops->config.ctx, g->client, g->bytes.len)) {
         ops->counters.answers_shortened++;
-        answer_error(ops, g->client, g->id, RPC_BUSY, "too many answers wait to be taken by this client");
+        answer_none(ops, g, RPC_BUSY, "too many answers wait to be taken by this client");
         return;
     }
     b = answer_begin(ops, g->client, g->id);

@@ -2,6 +2,7 @@
 #ifndef DCACHED_OPS_INTERNAL_H
 #define DCACHED_OPS_INTERNAL_H
 
+#include "daemon/core/measure.h"
 #include "daemon/ops/hot.h"
 #include "daemon/ops/ops.h"
 
@@ -32,11 +33,20 @@ struct call {
     uint32_t index; /* in the gathering */
     uint32_t next_free;
     struct gather *gather;
+    size_t write_bytes; /* key and value */
+};
+
+/* What a client has under way: no more than its share, so that others have theirs. */
+struct share {
+    uint64_t client;
+    uint32_t calls;
+    size_t gather_bytes, write_bytes;
 };
 
 struct gather_item {
     size_t at, len; /* of its packed answer in `bytes` */
     uint64_t as_of; /* 0: needs no proof */
+    enum read_counted counted;
 };
 
 /* One answer made of many: mget, mset, verify. */
@@ -45,10 +55,11 @@ struct gather {
     uint32_t id;
     uint32_t count, left;
     bool all_asked; /* not to be finished before the last question is put */
+    bool writes;    /* what it answers may have been committed */
     struct buffer bytes;
     struct gather_item *items; /* `room` of them */
     uint32_t room;
-    size_t charged;          /* of OPS_GATHER_BYTES */
+    size_t charged;          /* of gather_max */
     uint64_t cursor;         /* verify */
     uint32_t unknown;        /* verify: Redis could not be asked */
     uint32_t different;      /* verify: packed in `bytes` */
@@ -71,7 +82,9 @@ struct ops {
     struct call *calls;
     uint32_t call_count, first_free; /* of calls */
     struct gather *spare;            /* kept between two gatherings */
-    size_t gather_bytes;             /* charged for all unfinished ones */
+    size_t gather_bytes, gather_max; /* charged for all unfinished ones */
+    struct share *shares;            /* by the lower half of the client's number */
+    uint32_t share_count;
     struct watch *watches;
     unsigned watch_count;
     uint64_t next_watch;
@@ -85,8 +98,9 @@ struct ops {
 
 /* ---- ops.c ------------------------------------------------------------------------------------------------ */
 
-/* False: too many wait. */
-bool call_take(struct ops *ops, enum call_kind kind, uint64_t client, uint32_t id, uint64_t *ret_token);
+/* `write_bytes`: of key and value, 0 if it is no write. False: too many wait. */
+bool call_take(struct ops *ops, enum call_kind kind, uint64_t client, uint32_t id, size_t write_bytes,
+               uint64_t *ret_token);
 struct call *call_of(struct ops *ops, uint64_t token);
 
 void answer_error(struct ops *ops, uint64_t client, uint32_t id, enum rpc_error code, const char *text);
@@ -104,14 +118,26 @@ enum rpc_error reason_code(enum core_reason reason, bool write);
 /* The text the core gave, or the sentence of the reason. */
 struct slice reason_slice(enum core_reason reason, struct slice text);
 
+/* ---- share.c ---------------------------------------------------------------------------------------------- */
+
+/* Before a request of the client is looked at. False: no memory. */
+bool share_begin(struct ops *ops, uint64_t client);
+/* NULL: the client is gone. Valid until the next share_begin. */
+struct share *share_of(const struct ops *ops, uint64_t client);
+void share_release(struct ops *ops, uint64_t client, uint32_t calls, size_t gather_bytes, size_t write_bytes);
+/* True: with the calls that it has, it holds more than its share, and the last one may not wait. */
+bool share_is_used_up(struct ops *ops, uint64_t client);
+/* So many bytes more for gathered answers are within its share, and what all have. */
+bool share_gathers(struct ops *ops, uint64_t client, size_t bytes);
+
 /* ---- gather.c --------------------------------------------------------------------------------------------- */
 
-/* With room for `count` items. NULL: OPS_GATHER_BYTES are taken, or no memory; GATHER_BUSY is the text. */
+/* With room for `count` items. NULL: the bytes for it are taken, or no memory; GATHER_BUSY is the text. */
 struct gather *gather_new(struct ops *ops, const struct request *request, uint32_t count);
 /* So many bytes more are held for it until gather_free. */
 void gather_charge(struct ops *ops, struct gather *g, size_t bytes);
 /* The text of a failed item, or none if there is no room for it: the code has to do. */
-struct slice gather_text(const struct ops *ops, struct slice text);
+struct slice gather_text(struct ops *ops, const struct gather *g, struct slice text);
 void gather_free_spare(struct ops *ops);
 /* Bytes of item `index` follow; gather_put_end after them. NULL: no room, *ret_code and *ret_text say why. */
 struct buffer *gather_put(struct ops *ops, struct gather *g, uint32_t index, size_t len, enum rpc_error *ret_code,

@@ -111,7 +111,8 @@ void run_inspect(struct ops *ops, const struct request *request)
     g = gather_new(ops, request, 1);
     if (g)
         gather_charge(ops, g, key.len);
-    if (!g || !call_take(ops, CALL_INSPECT, request->client, request->id, &token)) {
+    if (!g || share_is_used_up(ops, request->client) ||
+        !call_take(ops, CALL_INSPECT, request->client, request->id, 0, &token)) {
         if (g)
             gather_free(ops, g);
         answer_error(ops, request->client, request->id, RPC_BUSY, core_reason_text(REASON_BUSY));
@@ -316,7 +317,7 @@ static void verify_key(struct ops *ops, struct gather *g, uint32_t index, struct
 {
     uint64_t token;
 
-    if (!call_take(ops, CALL_VERIFY_KEY, g->client, g->id, &token)) {
+    if (share_is_used_up(ops, g->client) || !call_take(ops, CALL_VERIFY_KEY, g->client, g->id, 0, &token)) {
         g->unknown++;
         g->left--;
         return;
@@ -349,7 +350,7 @@ void run_verify(struct ops *ops, const struct request *request)
     ops->config.spend(ops->config.ctx, request->client, PAGE_COST + limit);
     core_versions(ops->config.core, request->now, slice_of(NULL, 0), &cursor, limit, collect_key, g);
     gather_charge(ops, g, g->key_bytes.len);
-    if (g->key_bytes.failed || ops->gather_bytes > OPS_GATHER_BYTES) {
+    if (g->key_bytes.failed || !share_gathers(ops, g->client, 0)) {
         answer_error(ops, request->client, request->id, RPC_BUSY, GATHER_BUSY);
         gather_free(ops, g);
         return;

@@ -23,6 +23,7 @@ int ops_new(struct ops **ret, const struct ops_config *config)
     ops->first_free = NO_CALL;
     ops->next_watch = 1;
     ops->read_countdown = 1;
+    ops->gather_max = 2 * config->max_message > OPS_GATHER_BYTES ? 2 * config->max_message : OPS_GATHER_BYTES;
     ops->hot_reads.half_life_ns = OPS_HOT_READS_NS;
     ops->hot_rejected.half_life_ns = OPS_HOT_REJECTED_NS;
     *ret = ops;
@@ -45,6 +46,7 @@ struct ops *ops_free(struct ops *ops)
         free(ops->watches[i].prefix);
     free(ops->watches);
     free(ops->calls);
+    free(ops->shares);
     buffer_deinit(&ops->scratch);
     free(ops);
     return NULL;
@@ -70,12 +72,14 @@ static bool calls_grow(struct ops *ops)
     return true;
 }
 
-bool call_take(struct ops *ops, enum call_kind kind, uint64_t client, uint32_t id, uint64_t *ret_token)
+bool call_take(struct ops *ops, enum call_kind kind, uint64_t client, uint32_t id, size_t write_bytes,
+               uint64_t *ret_token)
 {
+    struct share *share = share_of(ops, client);
     struct call *call;
     uint32_t index;
 
-    if (ops->first_free == NO_CALL && !calls_grow(ops)) {
+    if (!share || (ops->first_free == NO_CALL && !calls_grow(ops))) {
         ops->counters.calls_refused++;
         return false;
     }
@@ -86,6 +90,9 @@ bool call_take(struct ops *ops, enum call_kind kind, uint64_t client, uint32_t i
     call->client = client;
     call->id = id;
     call->gather = NULL;
+    call->write_bytes = write_bytes;
+    share->calls++;
+    share->write_bytes += write_bytes;
     *ret_token = (uint64_t)call->generation << 32 | index;
     return true;
 }
@@ -103,6 +110,7 @@ static void call_release(struct ops *ops, uint64_t token)
 {
     struct call *call = &ops->calls[(uint32_t)token];
 
+    share_release(ops, call->client, 1, 0, call->write_bytes);
     call->kind = CALL_FREE;
     call->generation++;
     call->next_free = ops->first_free;
@@ -259,6 +267,10 @@ enum ops_result ops_request(struct ops *ops, uint64_t client, struct slice bytes
         return OPS_UNANSWERED;
     }
     ops->counters.requests++;
+    if (!share_begin(ops, client)) {
+        answer_error(ops, client, frame.id, RPC_BUSY, "out of memory");
+        return OPS_TAKEN;
+    }
     method = proto_method_find(frame.method);
     if (method == METHOD_COUNT) {
         answer_error(ops, client, frame.id, RPC_UNKNOWN_METHOD, "no such method; PROTOCOL.md lists them");

@@ -12,10 +12,14 @@
  *
  * Limits, each with one outcome:
  *   calls that wait for the core    OPS_CALLS_MAX: BUSY
+ *   of them, of one client          OPS_CALLS_SHARE: those beyond are answered at once, or BUSY
+ *   keys and values of the unfinished writes of one client
+ *                                   OPS_GATHER_BYTES / 2 or the longest message: writes beyond are answered BUSY
  *   bytes of one gathered answer    max_message: the keys that do not fit are answered TOO_LARGE
- *   bytes of all unfinished ones    OPS_GATHER_BYTES: further calls, and further keys of those there are, are
- *                                   answered BUSY
- *   an answer the client's queue has no room for: BUSY
+ *   bytes of all unfinished ones    OPS_GATHER_BYTES, or two of the longest message: further calls, and further
+ *                                   keys of those there are, are answered BUSY
+ *   of them, of one client          half of that: the same
+ *   an answer the client's queue has no room for: BUSY, unless it tells of writes
  *   watches of one connection       PROTO_WATCHES_MAX: BUSY; of all, OPS_WATCHES_MAX: BUSY
  *   queued events of a watcher      OPS_EVENTS_BYTES: events are dropped, then one event `lost` says how many
  */
@@ -26,6 +30,7 @@
 #include "proto/methods.h"
 
 #define OPS_CALLS_MAX       65536                        /* picked */
+#define OPS_CALLS_SHARE     2048                         /* two of the largest mget; picked */
 #define OPS_GATHER_BYTES    (8u * 1024 * 1024)           /* picked */
 #define OPS_WATCHES_MAX     1024                         /* picked */
 #define OPS_EVENTS_BYTES    (256 * 1024)                 /* picked */
@@ -69,7 +74,7 @@ struct ops_setting {
 };
 
 struct ops_config {
-    struct core *core; /* looked into only; events go through `step` */
+    struct core *core; /* looked into, and told what became of reads; events go through `step` */
     const char *pod;
     bool reader;
     uint64_t bound_ns, max_stale_ns;
@@ -116,6 +121,7 @@ struct ops_config {
     X(notifications_ignored, "notifications received: no method takes one")       \
     X(answers_shortened, "answers refused because the client's queue was full")   \
     X(calls_refused, "requests refused because too many wait")                    \
+    X(share_used_up, "calls and keys of clients that held more than their share") \
     X(watches, "watches now")                                                     \
     X(events, "events sent to watchers")                                          \
     X(events_lost, "events dropped because a watcher did not take them")
@@ -136,6 +142,7 @@ int ops_new(struct ops **ret, const struct ops_config *config); /* 0 or -ENOMEM 
 struct ops *ops_free(struct ops *ops);                          /* returns NULL */
 
 /* now: CLOCK_BOOTTIME, read for this request. frame needs to live only during the call. */
+/* The lower halves of the numbers of clients are small, and each means one client at a time. */
 enum ops_result ops_request(struct ops *ops, uint64_t client, struct slice frame, uint64_t now);
 /* An error answer to what could not be read as a frame; packs only. `begin`: as much of it as there is. */
 void ops_pack_refusal(struct buffer *b, struct slice begin, enum rpc_error code, const char *text);

@@ -47,13 +47,15 @@ void run_get(struct ops *ops, const struct request *request)
         answer_error(ops, request->client, request->id, code, error);
         return;
     }
-    if (!call_take(ops, CALL_READ, request->client, request->id, &token)) {
+    if (!call_take(ops, CALL_READ, request->client, request->id, 0, &token)) {
+        core_count_refused(ops->config.core, COUNTED_NOT, REASON_BUSY);
         answer_error(ops, request->client, request->id, RPC_BUSY, core_reason_text(REASON_BUSY));
         return;
     }
     if (--ops->read_countdown == 0)
         top_sample_read(ops, key, request->now);
     fill_read(ops, request, &options, &event);
+    event.read.at_once = share_is_used_up(ops, request->client);
     event.read.key = key;
     event.read.token = token;
     ops->config.step(ops->config.ctx, &event);
@@ -106,6 +108,7 @@ static void answer_get(struct ops *ops, const struct call *call, const struct co
     if (reading.value.len > SMALL_VALUE &&
         !ops->config.has_room(ops->config.ctx, call->client, reading.value.len)) {
         ops->counters.answers_shortened++;
+        core_count_refused(ops->config.core, effect->read_done.counted, REASON_BUSY);
         answer_error(ops, call->client, call->id, RPC_BUSY, "too many answers wait to be taken by this client");
         return;
     }
@@ -128,8 +131,16 @@ static void pack_failure(struct buffer *b, enum rpc_error code, struct slice tex
 static bool put_failure(struct ops *ops, struct gather *g, uint32_t index, enum rpc_error code, struct slice text)
 {
     g->items[index].at = g->bytes.len;
-    pack_failure(&g->bytes, code, gather_text(ops, text));
+    pack_failure(&g->bytes, code, gather_text(ops, g, text));
     return gather_put_end(ops, g, index, 0);
+}
+
+/* The same for a key that is refused here, whatever it was counted as. */
+static bool put_refused(struct ops *ops, struct gather *g, uint32_t index, enum rpc_error code, struct slice text)
+{
+    core_count_refused(ops->config.core, g->items[index].counted, REASON_BUSY);
+    g->items[index].counted = COUNTED_REFUSED;
+    return put_failure(ops, g, index, code, text);
 }
 
 /* True: it was the last key. */
@@ -140,12 +151,13 @@ static bool put_reading(struct ops *ops, struct gather *g, uint32_t index, const
     enum rpc_error code;
     struct slice failure;
 
+    g->items[index].counted = effect->read_done.counted;
     if (!reading_of(effect, &reading)) {
         code = failure_of(effect, &failure);
         return put_failure(ops, g, index, code, failure);
     }
     if (!gather_put(ops, g, index, reading.value.len + reading.source.len + 64, &code, &text))
-        return put_failure(ops, g, index, code, slice_text(text));
+        return put_refused(ops, g, index, code, slice_text(text));
     proto_pack_reading(&g->bytes, &reading);
     /* What was permitted to be stale, and local sets, rest on no proof. */
     return gather_put_end(ops, g, index,
@@ -162,12 +174,13 @@ static void ask_key(struct ops *ops, struct gather *g, uint32_t index, struct co
         put_failure(ops, g, index, code, slice_text(error));
         return;
     }
-    if (!call_take(ops, CALL_MGET_KEY, g->client, g->id, &token)) {
-        put_failure(ops, g, index, RPC_BUSY, slice_text(core_reason_text(REASON_BUSY)));
+    if (!call_take(ops, CALL_MGET_KEY, g->client, g->id, 0, &token)) {
+        put_refused(ops, g, index, RPC_BUSY, slice_text(core_reason_text(REASON_BUSY)));
         return;
     }
     call_of(ops, token)->gather = g;
     call_of(ops, token)->index = index;
+    event->read.at_once = share_is_used_up(ops, g->client);
     event->read.key = ops->keys[index];
     event->read.token = token;
     ops->config.step(ops->config.ctx, event);
@@ -189,6 +202,8 @@ void run_mget(struct ops *ops, const struct request *request)
     }
     g = gather_new(ops, request, count);
     if (!g) {
+        for (uint32_t i = 0; i < count; i++)
+            core_count_refused(ops->config.core, COUNTED_NOT, REASON_BUSY);
         answer_error(ops, request->client, request->id, RPC_BUSY, GATHER_BUSY);
         return;
     }

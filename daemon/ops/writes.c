@@ -37,6 +37,7 @@ static void fill_write(struct ops *ops, enum write_op op, const struct proto_wri
         .ttl_ms = write->has_ttl ? write->ttl_ms : ops->config.default_ttl_ms,
         .carry_value = write->has_invalidate ? !write->invalidate : ops->config.carry_value,
         .retry = write->retry,
+        .at_once = share_is_used_up(ops, call_of(ops, token)->client),
         .deadline = deadline,
     };
     if (write->deadline_ns > 0 && write->deadline_ns < deadline)
@@ -55,7 +56,7 @@ static void run_write(struct ops *ops, const struct request *request, enum write
     struct core_event event = {.type = EV_WRITE, .now = request->now};
     uint64_t token;
 
-    if (!call_take(ops, CALL_WRITE, request->client, request->id, &token)) {
+    if (!call_take(ops, CALL_WRITE, request->client, request->id, write->key.len + write->value.len, &token)) {
         answer_error(ops, request->client, request->id, RPC_BUSY, core_reason_text(REASON_BUSY));
         return;
     }
@@ -156,7 +157,7 @@ static enum rpc_error failure_of(const struct core_effect *effect, struct slice 
 
 static bool put_failure(struct ops *ops, struct gather *g, uint32_t index, enum rpc_error code, struct slice text)
 {
-    struct proto_written written = {.outcome = OUTCOME_FAILED, .code = code, .text = gather_text(ops, text)};
+    struct proto_written written = {.outcome = OUTCOME_FAILED, .code = code, .text = gather_text(ops, g, text)};
 
     g->items[index].at = g->bytes.len;
     proto_pack_written(&g->bytes, &written);
@@ -190,7 +191,7 @@ static void ask_item(struct ops *ops, struct gather *g, uint32_t index, uint64_t
         put_failure(ops, g, index, code, slice_text(error));
         return;
     }
-    if (!call_take(ops, CALL_MSET_ITEM, g->client, g->id, &token)) {
+    if (!call_take(ops, CALL_MSET_ITEM, g->client, g->id, write->key.len + write->value.len, &token)) {
         put_failure(ops, g, index, RPC_BUSY, slice_text(core_reason_text(REASON_BUSY)));
         return;
     }
@@ -216,6 +217,7 @@ void run_mset(struct ops *ops, const struct request *request)
         answer_error(ops, request->client, request->id, RPC_BUSY, GATHER_BUSY);
         return;
     }
+    g->writes = true;
     ops->config.spend(ops->config.ctx, request->client, count);
     deadline = deadline_of(ops, request->now, timeout_ms);
     for (uint32_t i = 0; i < count; i++)

@@ -223,6 +223,26 @@ static void nothing_more_is_handed_on_while_much_output_is_queued(void **state)
     assert_int_equal(connection_queued_bytes(f->conns, f->client), 0);
 }
 
+static void who_has_taken_an_answer_longer_than_the_limit_of_the_queue_is_heard_again(void **state)
+{
+    struct fixture *f = *state;
+    size_t received = 0;
+
+    f->answer_len = 3 * CONNECTION_OUTPUT_HIGH;
+    send_frames(f, 1);
+    turn(f);
+    assert_true(connection_queued_bytes(f->conns, f->client) >= CONNECTION_OUTPUT_HIGH);
+    while (received < f->answer_len) {
+        received += receive(f);
+        turn(f);
+    }
+    f->answer_len = 1;
+    send_frames(f, 1);
+    for (int i = 0; i < 5; i++)
+        turn(f);
+    assert_int_equal(f->frames, 2);
+}
+
 static void malformed_input_is_answered_and_closed(void **state)
 {
     struct fixture *f = *state;
@@ -431,6 +451,7 @@ int main(void)
         TEST(a_turn_hands_on_a_bounded_number_of_frames),
         TEST(no_more_is_handed_on_than_may_be_in_flight),
         TEST(nothing_more_is_handed_on_while_much_output_is_queued),
+        TEST(who_has_taken_an_answer_longer_than_the_limit_of_the_queue_is_heard_again),
         TEST(malformed_input_is_answered_and_closed),
         TEST(malformed_input_waits_for_answers_under_way),
         TEST(half_close_waits_for_answers_under_way),
