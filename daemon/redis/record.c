@@ -214,8 +214,7 @@ void meta_decode(const struct slice fields[4], struct meta *ret_meta)
         good = run_id_decode(fields[1], &ret_meta->run) && good;
     has_seq = fields[2].data && decode_canonical(fields[2], &seq);
     /* Above seq every record would count as cleared, those written from now on too. */
-    has_cleared =
-        fields[3].data && decode_canonical(fields[3], &cleared) && !(has_seq && cleared > seq);
+    has_cleared = fields[3].data && decode_canonical(fields[3], &cleared) && !(has_seq && cleared > seq);
     good = good && has_seq && has_cleared;
     ret_meta->state = missing ? META_MISSING : good ? META_OK : META_INVALID;
     if (ret_meta->state == META_OK)

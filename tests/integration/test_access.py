@@ -56,8 +56,8 @@ def test_empty_lists_let_everybody_do_everything(start):
 
 def test_doctor_of_a_user_who_may_not_write_finds_nothing_wrong(start):
     daemon = start({"read": "0 1002", "write": "0", "admin": "0"})
-    run = subprocess.run([*as_user(1002), f"{build_dir()}/client/dcachectl/dcachectl", "-s", daemon.socket, "doctor",
-                          "--json"], capture_output=True, text=True, timeout=30, check=False)
+    command = [f"{build_dir()}/client/dcachectl/dcachectl", "-s", daemon.socket, "doctor", "--json"]
+    run = subprocess.run([*as_user(1002), *command], capture_output=True, text=True, timeout=30, check=False)
     (finding,) = [f for f in json.loads(run.stdout)["findings"] if f["check"] == "canary"]
     assert run.returncode == 0 and finding["level"] == "INFO" and "[access] write" in finding["cause"], run.stdout
 

@@ -71,7 +71,7 @@ def test_a_record_cut_at_every_byte_of_its_header_is_corrupt(redis, client, reco
     assert spoil(redis, client, head, b"head") == FRESH
 
 
-def test_a_seq_that_no_store_counts_up_to_is_corrupt_and_ends_no_epoch_and_no_writes(redis, daemon, client, record):
+def test_a_seq_that_no_store_counts_up_to_is_corrupt_and_ends_no_epoch(redis, daemon, client, record):
     epoch = daemon.status()["epoch"]
     begin, end = DIGITS["seq"]
     assert spoil(redis, client, record[:begin] + b"9223372036854775807" + record[end:], b"far") == -CORRUPT

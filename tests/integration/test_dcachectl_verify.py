@@ -97,8 +97,8 @@ def test_verify_shows_how_far_it_is_on_a_terminal(fake):
     shown_after_s = 1.2
     begin = time.monotonic()
     verifies(fake, [])
-    fake.on("verify", lambda request: {"cursor": 9 if time.monotonic() - begin < shown_after_s else 0, "checked": 100,
-                                       "unknown": 0, "different": []})
+    fake.on("verify", lambda request: {"cursor": 9 if time.monotonic() - begin < shown_after_s else 0,
+                                       "checked": 100, "unknown": 0, "different": []})
     output, code = on_terminal("-s", fake.socket, "verify")
     assert code == 0 and re.search(rb"\r\d+00 entries compared\x1b\[K", output), output
 

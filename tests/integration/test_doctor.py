@@ -128,7 +128,8 @@ def test_doctor_tells_what_an_evicting_redis_means(start_daemon):
         assert (status["redis_eviction"], status["redis_max_bytes"]) == ("allkeys-lru", 100 << 20)
         assert status["redis_used_bytes"] > 0
         finding = examine(daemon)["eviction"]
-        assert finding["level"] == "WARN" and "allkeys-lru" in finding["cause"] and "noeviction" in finding["remedy"]
+        assert finding["level"] == "WARN" and "allkeys-lru" in finding["cause"]
+        assert "noeviction" in finding["remedy"]
 
 
 def test_doctor_of_a_reader_pod_writes_nothing(redis, start_daemon):

@@ -221,7 +221,7 @@ def test_a_port_that_is_taken_is_said_at_the_start(daemon, shared_redis):
     second.remove()
 
 
-def test_an_address_that_this_machine_gets_later_does_not_keep_the_daemon_from_starting(shared_redis, start_daemon):
+def test_an_address_that_this_machine_gets_later_keeps_no_daemon_from_starting(shared_redis, start_daemon):
     daemon = start_daemon(shared_redis, config={"metrics": {"listen": f"192.0.2.7:{free_port()}"}})
     assert daemon.status()["ready"] and "metrics listen=192.0.2.7:" in daemon.log()
 
