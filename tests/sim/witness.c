@@ -133,6 +133,7 @@ static int epoch_find(struct node *node, const struct meta *meta)
     if (epoch >= 0 && !node->loading)
         return epoch;
     epoch = truth_begin_epoch(&w->truth, &meta->epoch, &run, world_now(w));
+    w->truth.epochs[epoch].begins_at_seq = meta->seq;
     if (node->index != w->primary)
         w->truth.epochs[epoch].superseded = world_now(w);
     world_log(w, -1, -1, "node%d: epoch %d begins: id %.6s run %.6s seq %" PRIu64, node->index, epoch,
