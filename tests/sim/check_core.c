@@ -1,4 +1,4 @@
-/* What a core answers, at that very moment: its own lease check, FILL, TTL, GUARD, and how it counts. */
+/* What a core answers, at that very moment: its own lease check, FILL, TTL, GUARD; and what it counts, TRUTH. */
 #include <inttypes.h>
 
 #include "tests/sim/check.h"
@@ -88,13 +88,26 @@ void check_core_answer(struct world *w, int pod, const struct core_read *read, c
     }
 }
 
-void check_core_counters(struct world *w, int pod, const struct core *core)
+/* TRUTH: the counters rise by the answers of a step, each by its outcome, and by nothing else. */
+void check_core_counters(struct world *w, struct pod *pod, const struct core *core)
 {
+    const struct tally *t = &pod->tally;
+    const struct core_counters *before = &pod->counted;
     struct core_counters c;
+    uint64_t reads, hits, misses, refused, errors;
 
     core_get_counters(core, &c);
-    if (c.reads != c.hits + c.misses + c.refused + c.errors)
-        world_violate(w, "TRUTH", pod, -1,
-                      "reads %" PRIu64 " hits %" PRIu64 " misses %" PRIu64 " refused %" PRIu64 " errors %" PRIu64,
-                      c.reads, c.hits, c.misses, c.refused, c.errors);
+    reads = c.reads - before->reads, hits = c.hits - before->hits, misses = c.misses - before->misses;
+    refused = c.refused - before->refused, errors = c.errors - before->errors;
+    if (reads != hits + misses + refused + errors || refused != t->refused || errors != t->errors ||
+        hits < t->hits || misses < t->misses || hits + misses != t->hits + t->misses + t->either)
+        world_violate(w, "TRUTH", pod->number, -1,
+                      "counted are reads %" PRIu64 " hits %" PRIu64 " misses %" PRIu64 " refused %" PRIu64
+                      " errors %" PRIu64 ", answered hits %" PRIu64 " misses %" PRIu64 " either %" PRIu64
+                      " refused %" PRIu64 " errors %" PRIu64,
+                      reads, hits, misses, refused, errors, t->hits, t->misses, t->either, t->refused, t->errors);
+    w->statistics->hits += hits;
+    w->statistics->refused += refused;
+    pod->counted = c;
+    pod->tally = (struct tally){0};
 }

@@ -163,6 +163,19 @@ struct beat {
     uint64_t free_at;      /* when the last such thing ended */
 };
 
+/* How reads have to be counted: hits and misses, and those of which only the core knows which of both they are. */
+struct tally {
+    uint64_t hits, misses, either, refused, errors;
+};
+
+/* A fetch that a core has under way, and what was cached when its answer came. */
+struct core_fetch {
+    uint64_t id, sent_at;
+    int key; /* -1: none of the applications' */
+    bool header_only;
+    bool confirms; /* what it found is the very record that was cached */
+};
+
 /* A read that went into a core and has not been answered. */
 struct core_read {
     uint64_t token, arrived_at;
@@ -187,9 +200,13 @@ struct pod {
     const struct core *core;
     struct core_read reads[512];
     int reads_count;
-    struct run_id runs[2]; /* of the servers at the other ends of data and subscription; empty: down */
-    struct core_counters counted;
+    struct run_id runs[2];        /* of the servers at the other ends of data and subscription; empty: down */
+    struct core_counters counted; /* up to the end of the last step */
+    struct tally tally;           /* of the answers of this step */
+    struct core_fetch fetches[64], arrived; /* arrived: the one that this step is about */
+    int fetches_count;
     enum event_type stepped; /* what it was told last */
+    uint64_t stepped_at;     /* and when, by its own clock */
     struct beat beat;
     int told_epoch[SIM_KEYS], told_position[SIM_KEYS]; /* newest message it was given */
     struct core_answer *answers[SIM_KEYS];             /* of all the daemons this pod had */
