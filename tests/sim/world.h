@@ -107,8 +107,9 @@ struct fault {
     int pod;       /* which pod it concerns; faults of the server ignore it */
     unsigned link; /* enum os_link */
     uint64_t amount;
-    int node;     /* server it was applied to */
-    bool skipped; /* left out, to see whether it matters */
+    int node;          /* server it was applied to */
+    uint64_t hindered; /* what that server had hindered before, see server_hindered */
+    bool skipped;      /* left out, to see whether it matters */
     bool over;
     struct net_rule_handle *rules[SIM_PODS];
 };
@@ -267,11 +268,29 @@ struct content {
     uint64_t version; /* 0: auto */
 };
 
+/* What is not judged, or not as strictly, and why: how often that was so. X(name, what) */
+#define EXEMPTIONS(X)                                                                                     \
+    X(local, "local values, from all but NOGARB")                                                         \
+    X(stale, "permitted stale answers, from BOUND and STRONG")                                            \
+    X(unaware, "of a server demoted or replaced, before the core's next heartbeat: from all but LOSSVIS") \
+    X(set_back, "of an epoch whose meta was put back by hand, from all")                                  \
+    X(ahead, "records that outrank the seq of their epoch, from the order of positions")                  \
+    X(unbinding, "absent without a tombstone: judged, but bind no later read")                            \
+    X(late, "messages of an epoch whose seq went back, from FILL")
+
+enum exemption {
+#define X(name, text) EXEMPT_##name,
+    EXEMPTIONS(X)
+#undef X
+        EXEMPT_COUNT
+};
+
 /* ---- all of it ---------------------------------------------------------------------------------------------- */
 
 struct statistics {
     uint64_t seeds, events, bytes, reads, hits, refused, library_refused, writes, indeterminate, commits, crowds,
-        violations, virtual_ms;
+        violations, virtual_ms, judged;
+    uint64_t exempt[EXEMPT_COUNT];
     uint64_t fired[KIND_COUNT];
 };
 
@@ -311,7 +330,8 @@ struct world {
     unsigned auto_permille, write_permille, clear_permille, invalidate_permille, ttl_permille;
     enum server_persistence persistence;
     bool clock_jumped, split;
-    bool guarded; /* every heartbeat asks for the acknowledgement of the replica */
+    uint64_t clock_behind_ns, clock_ahead_ns; /* the farthest that a store's wall clock was from virtual time */
+    bool guarded;                             /* every heartbeat asks for the acknowledgement of the replica */
     uint64_t gap_ns;
     struct fault faults[SIM_FAULTS];
     int faults_count;
@@ -351,6 +371,8 @@ void world_print(struct world *w, int pod, int key, const char *format, ...) __a
         if ((w)->logging)                  \
             world_print((w), __VA_ARGS__); \
     } while (0)
+/* Counts it. */
+void world_exempt(struct world *w, enum exemption reason);
 void *world_grow(void *array, int count, int *room, size_t size);
 /* Number of the key, -1: none of the applications'. */
 int world_key(const struct world *w, struct slice key);
