@@ -17,8 +17,10 @@ static void check_fill(struct world *w, int pod, int key, const struct core_answ
         return;
     got = truth_at(&w->truth, a->epoch, key, position);
     want = truth_at(&w->truth, a->epoch, key, a->told_position);
-    if (w->truth.epochs[a->epoch].records_ahead && got->seq > want->seq)
+    if (w->truth.epochs[a->epoch].records_ahead && got->seq > want->seq) {
+        world_exempt(w, EXEMPT_ahead);
         return;
+    }
     world_violate(w, "FILL", pod, key,
                   "the core answers with version %" PRIu64 " seq %" PRIu64 " after it was told of version %" PRIu64
                   " seq %" PRIu64,
@@ -46,16 +48,17 @@ static uint64_t expiry_of(const struct world *w, int epoch, int key, int content
 
 /*
  * TTL: whatever a cached value came with, and however late that was, it lives no longer than in the store. What
- * was asked for was there when the store read it. Only where the store's clock is steady.
+ * was asked for was there when the store read it. A clock of a store that was set back lets it live on for as
+ * long.
  */
 static void check_ttl(struct world *w, int pod, int key, const struct core_answer *a)
 {
     uint64_t expiry, moment = a->arrived ? a->as_of : a->at;
 
-    if (w->clock_jumped || a->epoch < 0 || a->unaware_until || a->content < 0)
+    if (a->epoch < 0 || a->unaware_until || a->content < 0)
         return;
     expiry = expiry_of(w, a->epoch, key, a->content, a->version);
-    if (expiry != NEVER && moment > expiry + WALL_NS)
+    if (expiry != NEVER && moment > expiry + w->clock_behind_ns + WALL_NS)
         world_violate(w, "TTL", pod, key,
                       "the core answers with version %" PRIu64 ", which had expired %.6f before", a->version,
                       (double)(moment - expiry) / 1e9);

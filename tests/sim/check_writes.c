@@ -25,16 +25,18 @@ static bool history_ended(const struct world *w, int epoch, int key, int from, i
     return false;
 }
 
-/* Is an attempt under way that can have been executed now? One that was lost with its process may be, too. */
+/* Is an attempt under way that can have been executed now? One that was lost with its process may be, too; and
+ * where the clock of a store was set back, one whose deadline it has therefore not reached. */
 static bool attempt_under_way(const struct world *w, const struct op *first)
 {
     for (int i = first->number; i < w->ops_count; i++) {
         const struct op *op = w->ops[i];
-        uint64_t deadline = op->invoked_at + (uint64_t)op->timeout_ms * OS_MS;
+        uint64_t back = w->clock_behind_ns + w->clock_ahead_ns;
+        uint64_t deadline = op->invoked_at + (uint64_t)op->timeout_ms * OS_MS + back;
 
         if (op->first != first->number)
             continue;
-        if (op->state == OP_ASKED || (op->state == OP_LOST && world_now(w) <= deadline))
+        if (op->state == OP_ASKED || ((op->state == OP_LOST || back) && world_now(w) <= deadline))
             return true;
     }
     return false;
@@ -76,7 +78,7 @@ void check_commit(struct world *w, int epoch, int key, int position)
         return;
     }
     check_order(w, epoch, key, position);
-    if (!w->clock_jumped && !attempt_under_way(w, op))
+    if (!attempt_under_way(w, op))
         world_violate(w, "INDET", op->pod, key, "op %d was committed after its answer", op->number);
     if (op->commits && op->commit_epoch == epoch && !history_ended(w, epoch, key, op->commit_position, position))
         world_violate(w, "INDET", op->pod, key, "op %d was committed twice", op->number);
@@ -177,8 +179,9 @@ static void check_kept_local(struct world *w, const struct op *op)
 {
     if (op->result == DCACHE_OK || (op->result == DCACHE_LOCAL && op->kind != CALL_SET) ||
         (op->result == DCACHE_DUPLICATE && !brought_by_another(w, op)))
-        world_violate(w, "INDET", op->pod, op->key, "op %d of a reader pod was not committed, but the answer is %s",
-                      op->number, dcache_result_name(op->result));
+        world_violate(w, "INDET", op->pod, op->key,
+                      "op %d of a reader pod was not committed, but the answer is %s", op->number,
+                      dcache_result_name(op->result));
 }
 
 void check_write_return(struct world *w, struct op *op)

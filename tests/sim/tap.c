@@ -128,8 +128,12 @@ static void tap_message(struct pod *pod, const struct core *core, const struct c
         return;
     core_get_status(core, event->now, &status);
     epoch = truth_find_epoch(&w->truth, &status.epoch, &status.run);
-    if (epoch < 0 || !epoch_equal(&status.epoch, &m->epoch) || w->truth.epochs[epoch].seq_went_back)
+    if (epoch < 0 || !epoch_equal(&status.epoch, &m->epoch))
         return;
+    if (w->truth.epochs[epoch].seq_went_back) {
+        world_exempt(w, EXEMPT_late);
+        return;
+    }
     position = truth_find_seq(&w->truth, epoch, key, m->record.seq);
     if (position < 0 || (pod->told_epoch[key] == epoch && pod->told_position[key] >= position))
         return;
