@@ -165,6 +165,8 @@ MUTANTS = [
         ("daemon/redis/write.lua", "if old_id == id then", "if false then")],
         guards=[("daemon/redis/write.c", 'w->retry ? "1" : "0"', '"0"')],
         without="that a retry may find something newer"),
+    Mutant("deadline_ignored", "a write is executed after its deadline", [
+        ("daemon/redis/write.lua", "if now_us > deadline then", "if false then")]),
     Mutant("write_without_run_check", "writes are committed under a meta that stands on another run", [
         ("daemon/redis/write.lua", "at_epoch ~= epoch or at_run ~= run or", "at_epoch ~= epoch or")]),
     Mutant("equal_version_accepted", "other content at the same version replaces the first", [
