@@ -186,6 +186,8 @@ MUTANTS = [
          "    redis.call('HSET', KEYS[1], 'cleared', plain(seq), 'epoch', ARGV[5])\n", "")]),
     Mutant("clear_keeps_records", "a clear begins an epoch and leaves what was stored", [
         ("daemon/redis/clear.lua", "'cleared', plain(seq), 'epoch', ARGV[5])", "'epoch', ARGV[5])")]),
+    Mutant("sweep_takes_what_is_new", "what is removed behind a clear includes what was written since", [
+        ("daemon/redis/sweep.lua", "if version and seq <= cleared then", "if version then")]),
     Mutant("local_set_is_accepted", "a reader pod's set is answered as if it were committed", [
         ("daemon/core/write.c", "    effect = done_push(core, write, outcome);\n"
          "    effect->write_done.version = current;",
