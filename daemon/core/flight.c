@@ -340,17 +340,15 @@ static void flight_record(struct core *core, struct flight *flight, const struct
 {
     struct apply_result result;
 
-    if (flight->header_only) {
-        if (flight_confirmed(core, flight, record))
-            return;
-        /* Something newer is stored, or the cached copy has gone meanwhile: its value, if it has one, is needed.
-         */
+    if (flight->header_only && flight_confirmed(core, flight, record))
+        return;
+    if (flight->header_only && record->kind == RECORD_VALUE) {
+        /* Something newer is stored, or the cached copy has gone meanwhile: the value is needed. */
         flight->header_only = false;
-        if (record->kind == RECORD_VALUE) {
-            request_requeue(core, &flight->request);
-            return;
-        }
+        request_requeue(core, &flight->request);
+        return;
     }
+    flight->header_only = false; /* a tombstone that is newer than what is cached confirms nothing: a miss */
     struct apply_how how = {
         .origin = "fetch",
         .generation = flight->generation,

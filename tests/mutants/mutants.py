@@ -2,6 +2,10 @@
 """
 Builds the mutants of table.py one after the other and lets the simulation hunt them.
 
+A seed at which one is caught counts only if the same build without the mutant is clean there: the sources as they
+are, or, where a mutant needs guards turned off, the sources with those guards off and nothing else. The sources as
+they are have to be clean at all seeds.
+
     mutants.py                      all of them; a table at the end; exit status 1 if one survives
     mutants.py NAME...              these
     mutants.py --check              only: does every edit still apply, exactly once?
@@ -23,6 +27,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 WORK = os.path.join(ROOT, "build-mutants")
 SOURCE, BUILD = os.path.join(WORK, "source"), os.path.join(WORK, "build")
 HUNTER = "tests/sim/sim"
+MUTATED = os.path.join(WORK, "mutated")
 STEPS = (100, 400, 1000, 2000, 10000)
 
 
@@ -36,13 +41,13 @@ def write(path, text):
         file.write(text)
 
 
-def edited(mutant, tree):
-    """{path: text} of the files the mutant changes, from what stands in `tree`."""
+def edited(edits, tree):
+    """{path: text} of the files that the edits change, from what stands in `tree`."""
     texts = {}
-    for path, old, new in mutant.edits:
+    for path, old, new in edits:
         text = texts.get(path) or read(os.path.join(tree, path))
         if text.count(old) != 1:
-            raise ValueError(f"{mutant.name}: {path} holds {text.count(old)} times:\n{old}")
+            raise ValueError(f"{path} holds {text.count(old)} times:\n{old}")
         texts[path] = text.replace(old, new)
     return texts
 
@@ -51,10 +56,11 @@ def check():
     failures = 0
     for mutant in MUTANTS:
         try:
-            edited(mutant, ROOT)
+            edited(mutant.guards, ROOT)
+            edited(mutant.guards + mutant.edits, ROOT)
         except ValueError as error:
             failures += 1
-            print(error, file=sys.stderr)
+            print(f"{mutant.name}: {error}", file=sys.stderr)
     print(f"mutants: {len(MUTANTS)}, {failures} of them do not apply")
     return failures
 
@@ -82,42 +88,64 @@ def read_bytes(path):
         return file.read()
 
 
-def build():
-    run = subprocess.run(["ninja", "-C", BUILD, HUNTER], capture_output=True, text=True)
-    if run.returncode != 0:
-        raise ValueError("does not build:\n" + run.stdout[-3000:])
-
-
-def hunt(most, jobs):
-    """(seeds until the first violation, promise), or (most, None)."""
-    start = 1
-    for step in STEPS:
-        count = min(step, most) - start + 1
-        if count <= 0:
-            break
-        run = subprocess.run([os.path.join(BUILD, HUNTER), "--seeds", str(start), str(count), "--jobs", str(jobs)],
-                             capture_output=True, text=True, timeout=1800)
-        found = [(int(seed), promise) for seed, promise in
-                 re.findall(r"^---- seed (\d+): (\S+) broken", run.stdout, re.M)]
-        if found:
-            return min(found)
-        if run.returncode < 0:
-            return start, f"crash (signal {-run.returncode})"
-        start += count
-    return most, None
-
-
-def try_one(mutant, most, jobs):
-    texts = edited(mutant, SOURCE)
+def build(edits, hunter):
+    """Builds the sources with these edits; the simulation's program becomes `hunter`."""
+    texts = edited(edits, SOURCE)
     before = {path: read(os.path.join(SOURCE, path)) for path in texts}
     try:
         for path, text in texts.items():
             write(os.path.join(SOURCE, path), text)
-        build()
-        return hunt(most, jobs)
+        run = subprocess.run(["ninja", "-C", BUILD, HUNTER], capture_output=True, text=True)
+        if run.returncode != 0:
+            raise ValueError("does not build:\n" + run.stdout[-3000:])
+        shutil.copy(os.path.join(BUILD, HUNTER), hunter)
     finally:
         for path, text in before.items():
             write(os.path.join(SOURCE, path), text)
+
+
+def broken(hunter, start, count, jobs):
+    """[(seed, promise)] that are broken, in order."""
+    run = subprocess.run([hunter, "--seeds", str(start), str(count), "--jobs", str(jobs)],
+                         capture_output=True, text=True, timeout=1800)
+    if run.returncode < 0 and count == 1:
+        return [(start, f"crash (signal {-run.returncode})")]
+    if run.returncode < 0 or "ended by signal" in run.stdout:
+        return [found for seed in range(start, start + count) for found in broken(hunter, seed, 1, 1)]
+    return sorted((int(seed), promise) for seed, promise in
+                  re.findall(r"^---- seed (\d+): (\S+) broken", run.stdout, re.M))
+
+
+def steps(most):
+    start = 1
+    for step in STEPS:
+        count = min(step, most) - start + 1
+        if count > 0:
+            yield start, count
+            start += count
+
+
+def hunt(hunter, control, most, jobs):
+    """(seed, promise) of the first violation that `control` does not show there, too; or (most, None)."""
+    for start, count in steps(most):
+        for seed, promise in broken(hunter, start, count, jobs):
+            if not broken(control, seed, 1, 1):
+                return seed, promise
+    return most, None
+
+
+class Controls:
+    """The builds without any mutant: one for each set of guards that are off."""
+
+    def __init__(self):
+        self.built = {}
+
+    def of(self, guards):
+        key = tuple(guards)
+        if key not in self.built:
+            self.built[key] = os.path.join(WORK, f"control-{len(self.built)}")
+            build(guards, self.built[key])
+        return self.built[key]
 
 
 def cell(result):
@@ -140,16 +168,20 @@ def main():
     chosen = [mutant for mutant in MUTANTS if not options.names or mutant.name in options.names]
 
     copy_sources()
-    build()
+    controls = Controls()
+    unclean = broken(controls.of([]), 1, options.seeds, options.jobs)
+    if unclean:
+        print("the sources as they are break promises: " + ", ".join(cell(u) for u in unclean), file=sys.stderr)
+        return 1
     survivors, rows = [], []
     for mutant in chosen:
         begun = time.monotonic()
-        result = try_one(mutant, options.seeds, options.jobs)
+        build(mutant.guards + mutant.edits, MUTATED)
+        result = hunt(MUTATED, controls.of(mutant.guards), options.seeds, options.jobs)
         if not result[1]:
             survivors.append(mutant.name)
         rows.append(f"| {mutant.name} | {mutant.breaks} | {mutant.without or '-'} | {cell(result)} |")
         print(f"{rows[-1]}  ({time.monotonic() - begun:.0f} s)", flush=True)
-    build()
     print("\n| mutant | what it breaks | guard turned off | found by |\n|" + "---|" * 4)
     print("\n".join(rows))
     print(f"\n{len(chosen) - len(survivors)} of {len(chosen)} mutants are caught", *survivors)

@@ -1,14 +1,20 @@
 """
 The mutants: one broken rule each.
 
-An edit is (file, text that is there exactly once, text instead). Where another layer would mask the break, a
-second edit turns that layer's guard off and says so in `without`.
+An edit is (file, text that is there exactly once, text instead). Where another layer would mask the break, guards
+turn that layer off, by edits of their own that go first; `without` says which layer it is. A mutant is caught only
+at a seed at which the guards that are off break nothing by themselves.
 """
 import collections
 
-Mutant = collections.namedtuple("Mutant", "name breaks edits without", defaults=("",))
+Mutant = collections.namedtuple("Mutant", "name breaks edits guards without", defaults=([], ""))
 
-NO_CLIENT_LEASE = ("client/clock.c", "return *ret_age_ns <= limit_ns;", "return true;")
+NO_CLIENT_LEASE = dict(
+    guards=[("client/clock.c", "return *ret_age_ns <= limit_ns;", "return true;")],
+    without="the library's lease check")
+
+# What a proposer forgets before anybody has looked at meta again.
+PROPOSER_KEEPS = ("daemon/core/epoch.c", "        proof_forget(core, core->proposal_why);", "        (void)0;")
 
 MUTANTS = [
     # ---- the cache and the lease
@@ -16,20 +22,20 @@ MUTANTS = [
         ("daemon/core/read.c", "bool current = entry && entry->generation == core->generation &&",
          "bool current = entry &&")]),
     Mutant("lease_not_checked", "a hit needs no lease", [
-        ("daemon/core/read.c", "if (current && core->as_of >= oldest_as_of(core, d)) {", "if (current) {"),
-        NO_CLIENT_LEASE], without="the library's lease check"),
+        ("daemon/core/read.c", "if (current && core->as_of >= oldest_as_of(core, d)) {",
+         "if (current && (!read->strong || core->as_of >= oldest_as_of(core, d))) {")], **NO_CLIENT_LEASE),
     Mutant("lease_underflows", "unsigned arithmetic makes every lease positive", [
         ("daemon/core/read.c", "if (current && core->as_of >= oldest_as_of(core, d)) {",
-         "if (current && core->as_of - oldest_as_of(core, d) + 1 > 0) {"),
-        NO_CLIENT_LEASE], without="the library's lease check"),
-    Mutant("lease_reads_a_cached_clock", "the lease is checked at the time of the last tick, not of this read", [
-        ("daemon/core/read.c",
-         "uint64_t oldest = core->now > core->config.bound_ns ? core->now - core->config.bound_ns : 1;",
-         "uint64_t oldest = core->heard_at > core->config.bound_ns ? core->heard_at - core->config.bound_ns : 1;"),
-        NO_CLIENT_LEASE], without="the library's lease check"),
+         "if (current && (read->strong ? core->as_of >= oldest_as_of(core, d)\n"
+         "                                    : core->as_of + core->config.bound_ns - core->now + 1 > 0)) {")],
+        **NO_CLIENT_LEASE),
+    Mutant("lease_reads_a_cached_clock",
+           "the lease is checked at the time of the loop's turn (uv_now), not of this read", [
+        ("daemon/wiring.c", "note->asked_at = daemon_clock();",
+         "note->asked_at = daemon_clock() - (uv_hrtime() - uv_now(&d->loop) * 1000000);")], **NO_CLIENT_LEASE),
     Mutant("stale_limit_ignored", "a permitted stale answer may be of any age", [
-        ("daemon/core/read.c", "if (as_of == 0 || core->now - as_of > permitted)", "if (as_of == 0)"),
-        NO_CLIENT_LEASE], without="the library's lease check"),
+        ("daemon/core/read.c", "if (as_of == 0 || core->now - as_of > permitted)", "if (as_of == 0)")],
+        **NO_CLIENT_LEASE),
     Mutant("strong_does_not_wait", "a strong read is served with the lease of a plain one", [
         ("daemon/core/read.c", "return d->read->strong && d->arrived > oldest ? d->arrived : oldest;",
          "return oldest;")]),
@@ -52,8 +58,35 @@ MUTANTS = [
     Mutant("clear_is_ignored", "a record that a clear covers is returned", [
         ("daemon/core/epoch.c", "event->fetched.result == FETCH_RECORD &&",
          "event->fetched.result == FETCH_RECORD && false &&")]),
+    Mutant("fetch_beside_the_entry", "what a fetch brings does not replace a copy that is current", [
+        ("daemon/core/flight.c",
+         "    if (apply_record(core, flight->key, record, &how, &result) == APPLIED_REJECTED) {",
+         "    uint64_t hash;\n    struct entry *entry = apply_find(core, flight->key, &hash);\n"
+         "    result = (struct apply_result){.value = record->value};\n"
+         "    if ((!entry || entry->generation != core->generation) &&\n"
+         "        apply_record(core, flight->key, record, &how, &result) == APPLIED_REJECTED) {")]),
+    Mutant("hit_is_cut", "a hit comes without the last byte of the value", [
+        ("daemon/core/read.c", "    effect->read_done.value = entry_value(entry);",
+         "    effect->read_done.value = entry_value(entry);\n"
+         "    effect->read_done.value.len -= effect->read_done.value.len > 0;")]),
+    Mutant("mget_gives_neighbours", "each key of an mget gets the answer to the next one", [
+        ("daemon/ops/reads.c", "    call_of(ops, token)->index = index;",
+         "    call_of(ops, token)->index = (index + 1) % g->count;")]),
     Mutant("confirmed_by_existence", "a suspect entry is confirmed by any record of its key", [
         ("daemon/core/flight.c", "|| entry->seq != record->seq)", "|| entry->seq > record->seq)")]),
+
+    # ---- counters
+    Mutant("hit_counted_twice", "a hit is counted as two reads and two hits", [
+        ("daemon/core/read.c", "    core->counters.hits++;\n    table_touch",
+         "    core->counters.hits += 2;\n    core->counters.reads++;\n    table_touch")]),
+    Mutant("misses_are_hits", "what a fetch found is counted as a hit", [
+        ("daemon/core/read.c", "    } else {\n        core->counters.misses++;",
+         "    } else {\n        core->counters.hits++;")]),
+    Mutant("newer_tombstone_is_a_hit", "a header that shows a newer tombstone counts as a confirmation", [
+        ("daemon/core/flight.c", "    flight->header_only = false; /* a tombstone", "    /* a tombstone")]),
+    Mutant("confirmations_are_misses", "a confirmed read is counted as a miss", [
+        ("daemon/core/read.c", "        core->counters.hits++;\n        histogram_add",
+         "        core->counters.misses++;\n        histogram_add")]),
 
     # ---- messages
     Mutant("message_dropped_after_count", "one message in 16 is counted and then forgotten", [
@@ -95,29 +128,23 @@ MUTANTS = [
          "if (!run_id_equal(server, &core->data.run)) {")]),
     Mutant("served_after_flush", "meta of another epoch does not end the known one", [
         ("daemon/core/epoch.c", "    if (!same_store(view, meta))\n        return",
-         "    if (false)\n        return"),
-        ("daemon/core/epoch.c", "        proof_forget(core, core->proposal_why);", "        (void)0;")]),
-    Mutant("epoch_survives_failover", "a new epoch has the id of the old one, and a new run id is nothing new", [
+         "    if (false)\n        return")],
+        guards=[PROPOSER_KEEPS], without="what a proposer forgets at once"),
+    Mutant("epoch_survives_failover", "a new epoch has the id of the old one", [
         ("daemon/redis/write.c",
          "    resp_argument_text(out, epoch.text);\n    resp_argument_text(out, item->run.text);",
          "    resp_argument_text(out, item->seen.epoch.text[0] ? item->seen.epoch.text : epoch.text);\n"
-         "    resp_argument_text(out, item->run.text);"),
-        ("daemon/core/epoch.c", "    if (!run_id_equal(&view->run, run))\n        return",
-         "    if (false)\n        return"),
-        ("daemon/core/epoch.c", "        proof_forget(core, core->proposal_why);", "        (void)0;"),
-        ("daemon/core/epoch.c",
-         "run_id_equal(&view->meta.run, &meta->run) &&", "")]),
-    Mutant("refused_heartbeat_counts", "NOPERM to the heartbeat is swallowed: what was known goes on", [
-        ("daemon/core/proof.c", "const struct meta *meta = &event->identity.meta;",
-         "const struct meta *meta = event->identity.status == REPLY_OK ? &event->identity.meta : "
-         "&core->view.meta;"),
-        ("daemon/core/proof.c", "    if (event->identity.status != REPLY_OK) {", "    if (!core->view.adopted) {"),
-        ("daemon/core/proof.c", "if (!event->identity.master || !run_id_equal(server, &core->data.run)) {",
-         "if (event->identity.status == REPLY_OK &&\n        (!event->identity.master || "
-         "!run_id_equal(server, &core->data.run))) {"),
-        ("daemon/core/proof.c", "    struct run_id run = run_join(server, &event->identity.history);",
-         "    struct run_id run = run_join(server, &event->identity.history);\n"
-         "    if (event->identity.status != REPLY_OK)\n        run = core->view.run;")]),
+         "    resp_argument_text(out, item->run.text);")],
+        guards=[
+            ("daemon/core/epoch.c", "    if (!run_id_equal(&view->run, run))\n        return",
+             "    if (false)\n        return"),
+            PROPOSER_KEEPS,
+            ("daemon/core/epoch.c", "run_id_equal(&view->meta.run, &meta->run) &&", "")],
+        without="the run ids, and what a proposer forgets at once"),
+    Mutant("refused_heartbeat_counts", "a heartbeat that Redis refuses proves the lease all the same", [
+        ("daemon/core/proof.c", "    if (event->identity.status != REPLY_OK) {",
+         "    if (event->identity.status != REPLY_OK && core->as_of > 0)\n        core->as_of = h->asked_at;\n"
+         "    if (event->identity.status != REPLY_OK) {")]),
 
     # ---- writes
     Mutant("floor_before_acknowledgement", "the floor rises when a write is sent", [
@@ -134,9 +161,12 @@ MUTANTS = [
     Mutant("lost_answer_is_success", "a write whose answer was lost counts as accepted", [
         ("daemon/core/write.c", "        pending_done(core, pending, WRITE_INDETERMINATE);\n        return;",
          "        pending_done(core, pending, WRITE_ACCEPTED);\n        return;")]),
-    Mutant("retry_commits_again", "a retry is not told from a first attempt", [
-        ("daemon/redis/write.lua", "if old_id == id then", "if false then"),
-        ("daemon/redis/write.c", 'w->retry ? "1" : "0"', '"0"')]),
+    Mutant("retry_commits_again", "what is stored is not recognized as this very write", [
+        ("daemon/redis/write.lua", "if old_id == id then", "if false then")],
+        guards=[("daemon/redis/write.c", 'w->retry ? "1" : "0"', '"0"')],
+        without="that a retry may find something newer"),
+    Mutant("deadline_ignored", "a write is executed after its deadline", [
+        ("daemon/redis/write.lua", "if now_us > deadline then", "if false then")]),
     Mutant("write_without_run_check", "writes are committed under a meta that stands on another run", [
         ("daemon/redis/write.lua", "at_epoch ~= epoch or at_run ~= run or", "at_epoch ~= epoch or")]),
     Mutant("equal_version_accepted", "other content at the same version replaces the first", [
@@ -148,13 +178,29 @@ MUTANTS = [
         ("daemon/redis/write.lua", "    if ttl == '0' then\n        redis.call('SET', key, record)",
          "    if flag == 't' then\n        redis.call('DEL', key)\n    elseif ttl == '0' then\n"
          "        redis.call('SET', key, record)")]),
-    Mutant("publish_errors_swallowed", "a write that may not publish is accepted, and heartbeats do not compare", [
-        ("daemon/redis/write.lua", "    redis.call('PUBLISH', channel,", "    redis.pcall('PUBLISH', channel,"),
-        ("daemon/core/proof.c", "    if (core->last >= h->seq_read) {", "    if (true) {")],
+    Mutant("tombstone_is_overwritten", "a version below that of a tombstone is accepted", [
+        ("daemon/redis/write.lua", "elseif version < old_version then",
+         "elseif version < old_version and old_flag ~= 't' then")]),
+    Mutant("clear_not_executed", "a clear is acknowledged and does nothing", [
+        ("daemon/redis/clear.lua",
+         "    redis.call('HSET', KEYS[1], 'cleared', plain(seq), 'epoch', ARGV[5])\n", "")]),
+    Mutant("clear_keeps_records", "a clear begins an epoch and leaves what was stored", [
+        ("daemon/redis/clear.lua", "'cleared', plain(seq), 'epoch', ARGV[5])", "'epoch', ARGV[5])")]),
+    Mutant("sweep_takes_what_is_new", "what is removed behind a clear includes what was written since", [
+        ("daemon/redis/sweep.lua", "if version and seq <= cleared then", "if version then")]),
+    Mutant("local_set_is_accepted", "a reader pod's set is answered as if it were committed", [
+        ("daemon/core/write.c", "    effect = done_push(core, write, outcome);\n"
+         "    effect->write_done.version = current;",
+         "    effect = done_push(core, write, outcome == WRITE_LOCAL ? WRITE_ACCEPTED : outcome);\n"
+         "    effect->write_done.version = current;")]),
+    Mutant("publish_errors_swallowed", "a write that may not publish is accepted", [
+        ("daemon/redis/write.lua", "    redis.call('PUBLISH', channel,", "    redis.pcall('PUBLISH', channel,")],
+        guards=[("daemon/core/proof.c", "    if (core->last >= h->seq_read) {", "    if (true) {")],
         without="the heartbeat's comparison"),
 
     # ---- the library
-    Mutant("library_ignores_as_of", "the library hands over whatever the daemon answered", [NO_CLIENT_LEASE]),
+    Mutant("library_ignores_as_of", "the library hands over whatever the daemon answered",
+           NO_CLIENT_LEASE["guards"]),
     Mutant("library_maps_to_receipt",
            "the daemon's clock is mapped to the receipt of the hello, not its sending", [
         ("client/link.c", "clock_map_learn(&link->clock, sent_ns, clock_now_ns(), hello.clock_ns);",

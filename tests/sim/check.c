@@ -14,13 +14,18 @@
  * Reads of an epoch that the truth does not know cannot be: LOSSVIS.
  *
  * Several answers of the core can be the one that was handed over, if they are equal in version and payload; then
- * one of them has to be right. Exempt are, and no more:
- *   - local values (by name), which have to be this reader pod's own
- *   - stale answers from BOUND, as far as they were permitted
- *   - a server that was demoted, or has followed another one: until this core's next heartbeat is answered, which
- * has to start in time (check_unaware_until)
+ * one of them has to be right. Exempt are, and no more (EXEMPTIONS; each is counted, and `sim --seeds` says how
+ * often):
+ *   - local values (by name) from all but NOGARB: they have to be this reader pod's own
+ *   - stale answers from BOUND and STRONG, as far as they were permitted
+ *   - a server that was demoted, or has followed another one, from all but LOSSVIS: until this core's next
+ * heartbeat is answered, which has to start in time (check_unaware_until)
  *   - an epoch whose meta was put back by hand: past dcached, nothing is promised; the next one has to be right
  *   - records that outrank the seq of their epoch, after its seq was set back (`records_ahead`)
+ *   - messages of an epoch whose seq went back from FILL: they may look late until somebody notices
+ *   - what is absent without a tombstone binds no later read: the key's history had ended
+ * Where the wall clock of a store was set back, lives and deadlines are longer by as much as it was behind, and no
+ * more (check_core.c, check_writes.c).
  * An old primary that a split keeps alive is an epoch of its own, which has not ended: its readers are judged by
  * it.
  */
@@ -95,8 +100,10 @@ static void require(struct world *w, struct verdict *v, const struct op *op, int
         return;
     got = truth_at(&w->truth, epoch, op->key, position);
     want = truth_at(&w->truth, epoch, op->key, wanted);
-    if (w->truth.epochs[epoch].records_ahead && got->seq > want->seq)
+    if (w->truth.epochs[epoch].records_ahead && got->seq > want->seq) {
+        world_exempt(w, EXEMPT_ahead);
         return; /* seq was set back and the store cleared before a pod noticed: over with the next heartbeat */
+    }
     blame(v, promise,
           "op %d read %s version %" PRIu64 " seq %" PRIu64 ", had to see %s version %" PRIu64 " seq %" PRIu64
           " of %.6f",
@@ -133,8 +140,10 @@ static void judge_freshness(struct world *w, struct verdict *v, const struct op 
 
     judge_epoch_lives(w, v, op, answer);
     require(w, v, op, answer->epoch, "GAP0", position, truth_required(t, answer->epoch, op->key, answer->as_of));
-    if (op->read_state == DCACHE_STATE_STALE)
+    if (op->read_state == DCACHE_STATE_STALE) {
+        world_exempt(w, EXEMPT_stale);
         return;
+    }
     require(w, v, op, answer->epoch, "BOUND", position,
             truth_required(t, answer->epoch, op->key, now - w->bound_ns));
     if (op->strong)
@@ -153,18 +162,18 @@ static void judge_wishes(const struct world *w, struct verdict *v, const struct 
         blame(v, "MINVERSION", "op %d: min_version of another epoch", op->number);
 }
 
-/* What expired more than D ago is no answer, however late its message was. Only where the store's clock is steady.
- */
+/* What expired more than D ago is no answer, however late its message was; by the store's clock, which may have
+ * been set back. */
 static void judge_expiry(const struct world *w, struct verdict *v, const struct op *op,
                          const struct core_answer *answer, int position)
 {
     const struct truth_state *s = truth_at(&w->truth, answer->epoch, op->key, position);
     uint64_t expired_ns;
 
-    if (w->clock_jumped || s->kind != TRUTH_VALUE || !s->expiry_ms || op->read_state == DCACHE_STATE_STALE)
+    if (s->kind != TRUTH_VALUE || !s->expiry_ms || op->read_state == DCACHE_STATE_STALE)
         return;
     expired_ns = (s->expiry_ms * 1000 - SERVER_WALL_BASE_US) * OS_US;
-    if (world_now(w) > expired_ns + w->bound_ns + LATE_NS)
+    if (world_now(w) > expired_ns + w->bound_ns + w->clock_behind_ns + LATE_NS)
         blame(v, "BOUND", "op %d read version %" PRIu64 ", which expired at %.6f", op->number, s->version,
               (double)expired_ns / 1e9);
 }
@@ -186,10 +195,13 @@ static int judge(struct world *w, struct verdict *v, const struct op *op, const 
         blame(v, "LOSSVIS", "op %d is served in an epoch that never was", op->number);
         return -1;
     }
-    if (w->truth.epochs[answer->epoch].set_back)
+    if (w->truth.epochs[answer->epoch].set_back) {
+        world_exempt(w, EXEMPT_set_back);
         return -1;
+    }
     position = check_position(w, answer->epoch, op->key, op->content, op->got_version);
     if (answer->unaware_until) {
+        world_exempt(w, EXEMPT_unaware);
         judge_epoch_lives(w, v, op, answer);
         return -1;
     }
@@ -274,11 +286,13 @@ void check_read_return(struct world *w, struct op *op)
         check_refused(w, op);
         return;
     }
+    w->statistics->judged++;
     if (op->content >= 0 && w->contents[op->content]->key != op->key)
         world_violate(w, "NOGARB", op->pod, op->key, "op %d: the payload of another key", op->number);
     if (op->result == DCACHE_OK && op->content < 0)
         world_violate(w, "NOGARB", op->pod, op->key, "op %d: a payload that nobody wrote", op->number);
     if (op->read_state == DCACHE_STATE_LOCAL) {
+        world_exempt(w, EXEMPT_local);
         check_local(w, op);
         return;
     }
@@ -296,6 +310,8 @@ void check_read_return(struct world *w, struct op *op)
             /* Nothing stored and no tombstone: the history had ended, and this read binds no later one. */
             if (position >= 0 && (op->content >= 0 || op->got_version))
                 check_seen(w, p, op->key, answer->epoch, position, -1, false);
+            else if (position >= 0)
+                world_exempt(w, EXEMPT_unbinding);
             return;
         }
         if (!first.promise)

@@ -9,7 +9,7 @@
 
 /* check_core.c: a core answered a read; a step of it is over. */
 void check_core_answer(struct world *w, int pod, const struct core_read *read, const struct core_answer *answer);
-void check_core_counters(struct world *w, int pod, const struct core *core);
+void check_core_counters(struct world *w, struct pod *pod, const struct core *core);
 
 /* check.c: the application has the answer to a read. */
 void check_read_return(struct world *w, struct op *op);

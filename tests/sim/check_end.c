@@ -7,6 +7,7 @@
 
 #define HIT_NS      (100 * OS_MS)
 #define RESTART_NS  OS_S
+#define PROPOSE_NS  OS_S        /* after so long a pod whose proposal of an epoch was refused tries again */
 #define ROUND_TRIPS (5 * OS_MS) /* connecting, INFO, SUBSCRIBE, heartbeat, fetch: 12 times 2 * 120 us */
 
 const struct seen *check_seen_before(const struct pod *pod, int key, int epoch, uint64_t before)
@@ -101,10 +102,22 @@ bool check_converged(struct world *w, const struct op *op)
            (s.kind != TRUTH_VALUE || (op->got_version == s.version && op->content == s.content));
 }
 
-/* Healing takes until the epoch stands: a pod may set one only then. */
+/* A clear that was held up begins an epoch, too. */
+static bool begun_by_clear(const struct world *w, const struct truth_epoch *e)
+{
+    for (int i = 0; i < w->ops_count; i++) {
+        if (w->ops[i]->kind == CALL_CLEAR && w->ops[i]->result == DCACHE_OK &&
+            epoch_equal(&w->ops[i]->got_epoch, &e->id))
+            return true;
+    }
+    return false;
+}
+
+/* Healing takes until the epoch stands. It has to within the time of a hit, and that of a refused proposal. */
 static void check_first_hit(struct world *w, const struct pod *p)
 {
     const struct node *node = &w->nodes[w->primary];
+    const struct truth_epoch *e = &w->truth.epochs[node->epoch < 0 ? 0 : node->epoch];
     uint64_t healed = w->heal_at, limit = w->bound_ns / 4 + HIT_NS + ROUND_TRIPS + w->bound_ns / 32;
     const char *promise = "AVAIL";
 
@@ -112,8 +125,11 @@ static void check_first_hit(struct world *w, const struct pod *p)
         return;
     if (w->guarded)
         limit += w->bound_ns / 8; /* a WAIT from before */
-    if (w->truth.epochs[node->epoch].begins > healed)
-        healed = w->truth.epochs[node->epoch].begins;
+    if (e->begins > healed)
+        healed = e->begins;
+    if (healed > w->heal_at + limit + PROPOSE_NS && !begun_by_clear(w, e))
+        world_violate(w, promise, -1, -1, "the epoch begins %.3f ms after healing",
+                      (double)(healed - w->heal_at) / 1e6);
     if (p->restored_at >= w->heal_at && p->hit_at > p->restored_at + RESTART_NS)
         promise = "RESTART";
     if (p->hit_at > healed + limit)

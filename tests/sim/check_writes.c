@@ -1,4 +1,4 @@
-/* How a write is judged: INDET, UNIQ, NORES, and what its acknowledgement binds from then on. */
+/* How a write is judged: INDET, UNIQ, NORES, CLEAR, and what its acknowledgement binds from then on. */
 #include <inttypes.h>
 
 #include "tests/sim/check.h"
@@ -25,16 +25,18 @@ static bool history_ended(const struct world *w, int epoch, int key, int from, i
     return false;
 }
 
-/* Is an attempt under way that can have been executed now? One that was lost with its process may be, too. */
+/* Is an attempt under way that can have been executed now? One that was lost with its process may be, too; and
+ * where the clock of a store was set back, one whose deadline it has therefore not reached. */
 static bool attempt_under_way(const struct world *w, const struct op *first)
 {
     for (int i = first->number; i < w->ops_count; i++) {
         const struct op *op = w->ops[i];
-        uint64_t deadline = op->invoked_at + (uint64_t)op->timeout_ms * OS_MS;
+        uint64_t back = w->clock_behind_ns + w->clock_ahead_ns;
+        uint64_t deadline = op->invoked_at + (uint64_t)op->timeout_ms * OS_MS + back;
 
         if (op->first != first->number)
             continue;
-        if (op->state == OP_ASKED || (op->state == OP_LOST && world_now(w) <= deadline))
+        if (op->state == OP_ASKED || ((op->state == OP_LOST || back) && world_now(w) <= deadline))
             return true;
     }
     return false;
@@ -76,7 +78,7 @@ void check_commit(struct world *w, int epoch, int key, int position)
         return;
     }
     check_order(w, epoch, key, position);
-    if (!w->clock_jumped && !attempt_under_way(w, op))
+    if (!attempt_under_way(w, op))
         world_violate(w, "INDET", op->pod, key, "op %d was committed after its answer", op->number);
     if (op->commits && op->commit_epoch == epoch && !history_ended(w, epoch, key, op->commit_position, position))
         world_violate(w, "INDET", op->pod, key, "op %d was committed twice", op->number);
@@ -128,15 +130,75 @@ static bool earlier_committed(const struct world *w, const struct op *op)
     return w->clock_jumped && op->first != op->number && !op->sent;
 }
 
+/* Was all that was stored up to the first seq of this epoch absent in it? */
+static bool clears_everything(const struct truth_epoch *e)
+{
+    for (int k = 0; k < SIM_KEYS; k++) {
+        const struct truth_line *line = &e->lines[k];
+
+        if (line->states_count && line->states[0].kind != TRUTH_NONE && line->states[0].seq <= e->begins_at_seq)
+            return false;
+    }
+    return true;
+}
+
+/* CLEAR: an acknowledged one has begun an epoch while it was under way, in which nothing of before is there. */
+static void check_clear(struct world *w, const struct op *op)
+{
+    const struct truth_epoch *e = truth_first_of(&w->truth, &op->got_epoch);
+
+    if (op->result != DCACHE_OK) {
+        if (!w->faults_count && w->pods[op->pod].may_write)
+            world_violate(w, "AVAIL", op->pod, -1, "op %d without any fault: %s", op->number,
+                          dcache_result_name(op->result));
+        return;
+    }
+    if (!e || e->begins < op->invoked_at)
+        world_violate(w, "CLEAR", op->pod, -1, "op %d is acknowledged, and epoch %.6s did not begin with it",
+                      op->number, op->got_epoch.text);
+    else if (!clears_everything(e))
+        world_violate(w, "CLEAR", op->pod, -1, "op %d is acknowledged, and records of before are there",
+                      op->number);
+}
+
+/* Did some other call bring this very version and payload? */
+static bool brought_by_another(const struct world *w, const struct op *op)
+{
+    for (int i = 0; i < w->ops_count; i++) {
+        const struct op *o = w->ops[i];
+
+        if (o != op && o->kind == CALL_SET && o->key == op->key && o->content == op->content &&
+            o->invoked_at <= world_now(w))
+            return true;
+    }
+    return false;
+}
+
+/* A reader pod keeps a set for itself, and says so; its answer is OK for none. */
+static void check_kept_local(struct world *w, const struct op *op)
+{
+    if (op->result == DCACHE_OK || (op->result == DCACHE_LOCAL && op->kind != CALL_SET) ||
+        (op->result == DCACHE_DUPLICATE && !brought_by_another(w, op)))
+        world_violate(w, "INDET", op->pod, op->key,
+                      "op %d of a reader pod was not committed, but the answer is %s", op->number,
+                      dcache_result_name(op->result));
+}
+
 void check_write_return(struct world *w, struct op *op)
 {
     const struct op *first = w->ops[op->first];
     bool reader = !w->pods[op->pod].may_write;
 
-    if (op->result == DCACHE_E_INDETERMINATE || op->kind == CALL_CLEAR)
+    if (op->result == DCACHE_E_INDETERMINATE)
         return;
-    if (reader && !first->commits)
-        return; /* a local set is judged by this pod alone */
+    if (op->kind == CALL_CLEAR) {
+        check_clear(w, op);
+        return;
+    }
+    if (reader && !first->commits) {
+        check_kept_local(w, op);
+        return;
+    }
     if (op->result == DCACHE_OK || op->result == DCACHE_DUPLICATE) {
         check_acknowledged(w, op);
         return;

@@ -23,7 +23,7 @@ static bool rule_had_effect(const struct net_rule_handle *rule)
 {
     struct net_rule_counters c = net_rule_counters(rule);
 
-    return c.delayed + c.stalled + c.swallowed + c.cuts + c.refusals + c.redirected > 0;
+    return c.delayed + c.stalled + c.split + c.swallowed + c.cuts + c.refusals + c.redirected > 0;
 }
 
 static void rule_end(struct fault *f)
@@ -89,7 +89,6 @@ static void fragments_begin(struct fault *f)
         rule.link = OS_LINK_CLIENT;
     }
     rule_add(f, &rule);
-    fault_fired(f);
 }
 
 /* ---- F6, F7, F8 ----------------------------------------------------------------------------------------------

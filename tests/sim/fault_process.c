@@ -110,7 +110,8 @@ static void wall_clock_begin(struct fault *f)
 
     os_process_jump_wall(daemon_of(f), by);
     os_process_jump_wall(client_host_process(client_of(f)), -by);
-    fault_fired(f);
+    if (os_process_state(daemon_of(f)) != OS_ENDED)
+        fault_fired(f);
 }
 
 static void descriptors_begin(struct fault *f)

@@ -13,9 +13,18 @@ static bool running(const struct node *node)
     return server_is_running(node->server);
 }
 
-static void nothing_more(struct fault *f)
+/* From here on the primary does not do, or not at once, what it is asked for. */
+static void hinder_begin(struct fault *f)
 {
-    (void)f;
+    f->node = primary_of(f)->index;
+    f->hindered = server_hindered(primary_of(f)->server);
+}
+
+/* It had an effect if somebody asked. */
+static void hinder_end(struct fault *f)
+{
+    if (server_hindered(f->world->nodes[f->node].server) > f->hindered)
+        fault_fired(f);
 }
 
 /* ---- F11 -----------------------------------------------------------------------------------------------------
@@ -23,8 +32,8 @@ static void nothing_more(struct fault *f)
 
 static void pause_begin(struct fault *f)
 {
+    hinder_begin(f);
     node_pause(primary_of(f), f->until);
-    fault_fired(f);
 }
 
 /* ---- F12, F13 ------------------------------------------------------------------------------------------------
@@ -201,7 +210,7 @@ static void error_begin(struct fault *f)
 {
     struct node *node = primary_of(f);
 
-    f->node = node->index;
+    hinder_begin(f);
     if (f->kind == KIND_error_replies && f->amount % 4 == 0) {
         role_flap_begin(f);
         server_break_link(node->server, world_now(f->world));
@@ -209,15 +218,16 @@ static void error_begin(struct fault *f)
         return;
     }
     server_set_fault(node->server, error_of(f), true);
-    fault_fired(f);
 }
 
 static void error_end(struct fault *f)
 {
-    if (f->kind == KIND_error_replies && f->amount % 4 == 0)
+    if (f->kind == KIND_error_replies && f->amount % 4 == 0) {
         role_flap_end(f);
-    else
-        server_set_fault(f->world->nodes[f->node].server, error_of(f), false);
+        return;
+    }
+    hinder_end(f);
+    server_set_fault(f->world->nodes[f->node].server, error_of(f), false);
 }
 
 static void rights_begin(struct fault *f)
@@ -229,16 +239,16 @@ static void rights_begin(struct fault *f)
     static const char *const half[] = {"-publish", "resetchannels", "-publish -hset"};
     struct node *node = primary_of(f);
 
-    f->node = node->index;
+    hinder_begin(f);
     if (f->kind == KIND_half_script)
         node_set_user(node, half[f->amount % 3]);
     else
         node_set_user(node, rules[f->amount % (sizeof(rules) / sizeof(rules[0]))]);
-    fault_fired(f);
 }
 
 static void rights_end(struct fault *f)
 {
+    hinder_end(f);
     node_set_user(&f->world->nodes[f->node], "on allkeys allchannels +@all");
 }
 
@@ -275,13 +285,19 @@ static void max_clients_end(struct fault *f)
 /* Up to 2 D in either direction. */
 static void server_clock_begin(struct fault *f)
 {
-    uint64_t range = 4 * f->world->bound_ns / OS_US;
+    struct world *w = f->world;
+    uint64_t range = 4 * w->bound_ns / OS_US;
+    int64_t us = (int64_t)(f->amount % range) - (int64_t)(range / 2);
+    uint64_t far = (uint64_t)(us < 0 ? -us : us) * OS_US,
+             *farthest = us < 0 ? &w->clock_behind_ns : &w->clock_ahead_ns;
 
-    f->world->clock_jumped = true;
-    server_set_clock_us(primary_of(f)->server, (int64_t)(f->amount % range) - (int64_t)(range / 2));
+    w->clock_jumped = true;
+    *farthest = far > *farthest ? far : *farthest;
+    server_set_clock_us(primary_of(f)->server, us);
     for (int k = 0; k < SIM_KEYS; k++)
-        witness_settle(f->world, k); /* what it brings back may expire again before anybody asks */
-    fault_fired(f);
+        witness_settle(w, k); /* what it brings back may expire again before anybody asks */
+    if (running(primary_of(f)))
+        fault_fired(f);
 }
 
 /* ---- F16 -----------------------------------------------------------------------------------------------------
@@ -409,7 +425,7 @@ static void corrupt_end(struct fault *f)
 }
 
 const struct fault_row fault_store_rows[KIND_COUNT] = {
-    [KIND_pause] = {pause_begin, nothing_more},
+    [KIND_pause] = {pause_begin, hinder_end},
     [KIND_busy] = {error_begin, error_end},
     [KIND_crash] = {crash_begin, crash_end},
     [KIND_empty] = {crash_begin, crash_end},

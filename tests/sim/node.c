@@ -208,12 +208,16 @@ static void on_received(void *arg, const void *bytes, size_t len)
                   !server_is_paused(node->server, world_now(w));
     size_t first = struck ? between_commands(w, bytes, len) : 0;
 
+    node->asked = true;
     if (first > 0) {
         conn_feed(wire->conn, world_now(w), slice_of(bytes, first));
+        node->asked = false;
         strike_between(node);
+        node->asked = true;
     }
     if (!wire->ended)
         conn_feed(wire->conn, world_now(w), slice_of((const uint8_t *)bytes + first, len - first));
+    node->asked = false;
     node_plan_tick(node);
 }
 

@@ -7,7 +7,7 @@
  *
  * A violation is printed with its seed, the faults without which it does not happen, and the last events of the
  * pod and key concerned. Many seeds must also show that they tested something: each kind of fault had an effect,
- * and at least half of the reads were hits.
+ * and at least half of the reads were hits. It is also said how many reads were judged, and exempt from what.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -20,9 +20,15 @@
 #include "tests/sim/fault.h"
 #include "tests/sim/world.h"
 
-#define JOBS_MAX           64
-#define ENOUGH_SEEDS       2000 /* from so many on every kind of fault has to have fired */
-#define VIOLATIONS_PRINTED 5    /* by each job */
+#define JOBS_MAX        64
+#define ENOUGH_SEEDS    2000 /* from so many on every kind of fault has to have had an effect, once in 1000 */
+#define VIOLATIONS_TOLD 5    /* by each job; of those behind them only seed and promise */
+
+static const char *const exemption_names[EXEMPT_COUNT] = {
+#define X(name, text) [EXEMPT_##name] = #name,
+    EXEMPTIONS(X)
+#undef X
+};
 
 struct options {
     uint64_t from, count;
@@ -104,7 +110,9 @@ static void run_seed(uint64_t seed, const struct options *options, struct statis
     violation = w.violation;
     faults = w.faults_count;
     world_deinit(&w);
-    if (violation.promise && statistics->violations <= VIOLATIONS_PRINTED && !options->verbose)
+    if (violation.promise && !options->verbose && statistics->violations > VIOLATIONS_TOLD)
+        printf("---- seed %" PRIu64 ": %s broken\n", seed, violation.promise);
+    else if (violation.promise && !options->verbose)
         report(seed, &violation, faults);
     if (options->twice) {
         promise_of(seed, 0, &again);
@@ -144,8 +152,11 @@ static int run_jobs(const struct options *options, struct statistics *jobs)
             exit(0);
         }
     }
-    while (wait(&status) > 0)
+    while (wait(&status) > 0) {
+        if (WIFSIGNALED(status))
+            printf("a job ended by signal %d\n", WTERMSIG(status));
         failed |= status != 0;
+    }
     return failed;
 }
 
@@ -167,11 +178,14 @@ static int summarize(const struct options *options, const struct statistics *job
            all.seeds, all.virtual_ms / 3600000, all.events, all.bytes >> 20, all.reads, all.hits,
            all.reads ? 100.0 * (double)all.hits / (double)all.reads : 0.0, all.refused, all.library_refused,
            all.writes, all.commits, all.indeterminate, all.crowds);
-    printf("faults:");
+    printf("reads judged %" PRIu64 "; exempt:", all.judged);
+    for (int i = 0; i < EXEMPT_COUNT; i++)
+        printf("%s %s %" PRIu64, i ? "," : "", exemption_names[i], all.exempt[i]);
+    printf("\nfaults:");
     for (int i = 0; i < KIND_COUNT; i++) {
         printf("%s %s %" PRIu64, i ? "," : "", fault_names[i], all.fired[i]);
-        if (!all.fired[i] && all.seeds >= ENOUGH_SEEDS) {
-            printf(" (never fired)");
+        if (all.seeds >= ENOUGH_SEEDS && all.fired[i] < all.seeds / 1000) {
+            printf(" (too rare)");
             failed = 1;
         }
     }
@@ -224,6 +238,7 @@ int main(int argc, char **argv)
         options.jobs = JOBS_MAX;
     if (options.count < options.jobs)
         options.jobs = 1;
+    setvbuf(stdout, NULL, _IOLBF, BUFSIZ); /* jobs share it: whole lines */
     jobs = mmap(NULL, JOBS_MAX * sizeof(*jobs), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (jobs == MAP_FAILED) {
         perror("mmap");

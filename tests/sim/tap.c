@@ -24,6 +24,8 @@ void tap_forget(struct pod *pod)
     pod->reads_count = 0;
     memset(pod->runs, 0, sizeof(pod->runs));
     pod->counted = (struct core_counters){0};
+    pod->tally = (struct tally){0};
+    pod->fetches_count = 0;
     pod->beat = (struct beat){.busy_since = NEVER};
     for (int k = 0; k < SIM_KEYS; k++)
         pod->told_epoch[k] = -1;
@@ -126,8 +128,12 @@ static void tap_message(struct pod *pod, const struct core *core, const struct c
         return;
     core_get_status(core, event->now, &status);
     epoch = truth_find_epoch(&w->truth, &status.epoch, &status.run);
-    if (epoch < 0 || !epoch_equal(&status.epoch, &m->epoch) || w->truth.epochs[epoch].seq_went_back)
+    if (epoch < 0 || !epoch_equal(&status.epoch, &m->epoch))
         return;
+    if (w->truth.epochs[epoch].seq_went_back) {
+        world_exempt(w, EXEMPT_late);
+        return;
+    }
     position = truth_find_seq(&w->truth, epoch, key, m->record.seq);
     if (position < 0 || (pod->told_epoch[key] == epoch && pod->told_position[key] >= position))
         return;
@@ -137,6 +143,32 @@ static void tap_message(struct pod *pod, const struct core *core, const struct c
               (unsigned long long)m->record.seq);
 }
 
+static struct core_fetch *fetch_find(struct pod *pod, uint64_t id)
+{
+    for (int i = 0; i < pod->fetches_count; i++) {
+        if (pod->fetches[i].id == id)
+            return &pod->fetches[i];
+    }
+    return NULL;
+}
+
+/* What a fetch has found, beside what is cached now: the same record is a confirmation. */
+static void tap_fetched(struct pod *pod, const struct core *core, const struct core_event *event)
+{
+    struct core_fetch *f = fetch_find(pod, event->fetched.id);
+    struct core_view view;
+
+    pod->arrived = (struct core_fetch){.key = -1};
+    if (!f)
+        return;
+    pod->arrived = *f;
+    *f = pod->fetches[--pod->fetches_count];
+    if (!pod->arrived.header_only || pod->arrived.key < 0 || event->fetched.result != FETCH_RECORD)
+        return;
+    core_view(core, event->now, slice_text(pod->world->keys[pod->arrived.key]), &view);
+    pod->arrived.confirms = view.cached && !view.cached_local && view.cached_seq == event->fetched.record.seq;
+}
+
 /* Which server each connection ends on, as the core was told. */
 static void tap_link(struct pod *pod, const struct core_event *event)
 {
@@ -144,6 +176,8 @@ static void tap_link(struct pod *pod, const struct core_event *event)
         pod->runs[event->link_up.link] = event->link_up.run;
     else
         pod->runs[event->link_down.link] = (struct run_id){""};
+    if (event->link_up.link == LINK_DATA)
+        pod->fetches_count = 0;
 }
 
 /* Heartbeats: what the core has heard of its server. Nothing else tells it of a role or of a history, and a server
@@ -218,12 +252,15 @@ void __wrap_core_step(struct core *core, const struct core_event *event)
     }
     pod->world->statistics->events++;
     pod->stepped = event->type;
+    pod->stepped_at = event->now;
     if (pod->world->logging)
         tap_event_log(pod, event);
     if (event->type == EV_READ)
         tap_read(pod, event);
     else if (event->type == EV_MESSAGE)
         tap_message(pod, core, event);
+    else if (event->type == EV_FETCHED)
+        tap_fetched(pod, core, event);
     else if (event->type == EV_LINK_UP || event->type == EV_LINK_DOWN)
         tap_link(pod, event);
     tap_beat(pod, event);
@@ -233,10 +270,25 @@ void __wrap_core_step(struct core *core, const struct core_event *event)
 /* F15: nothing is asked for while the two connections end on different servers. */
 static void tap_request(struct pod *pod, const struct core_effect *fx)
 {
+    if (fx->type == FX_RESET && fx->reset.link == LINK_DATA)
+        pod->fetches_count = 0;
     if (fx->type == FX_RESET)
         pod->runs[fx->reset.link] = (struct run_id){""};
     else if (pod->runs[0].text[0] && pod->runs[1].text[0] && !run_id_equal(&pod->runs[0], &pod->runs[1]))
         world_violate(pod->world, "GAP0", pod->number, -1, "asks Redis while its connections end on two servers");
+}
+
+static void tap_fetch(struct pod *pod, const struct core_effect *fx)
+{
+    struct core_fetch *f = fetch_find(pod, fx->fetch.id);
+
+    if (!f && pod->fetches_count < (int)(sizeof(pod->fetches) / sizeof(pod->fetches[0])))
+        f = &pod->fetches[pod->fetches_count++];
+    if (f)
+        *f = (struct core_fetch){.id = fx->fetch.id,
+                                 .sent_at = pod->stepped_at,
+                                 .key = world_key(pod->world, fx->fetch.key),
+                                 .header_only = fx->fetch.header_only};
 }
 
 /* Which attempt goes to Redis: attempts of one write bear the same id. */
@@ -270,6 +322,33 @@ static bool read_take(struct pod *pod, uint64_t token, struct core_read *ret)
     return false;
 }
 
+/*
+ * TRUTH: how this answer has to be counted. An answer by what was fetched is of the moment it was sent, or of the
+ * last one at which the replica guard held. Returns whether it is a hit for certain.
+ */
+static bool tap_count(struct pod *pod, const struct core_effect *fx, int key, uint64_t lease)
+{
+    const struct core_fetch *f = &pod->arrived;
+    struct tally *tally = &pod->tally;
+    uint64_t as_of = fx->read_done.as_of;
+    bool guarded = pod->config.staleness.min_replicas > 0, fetched;
+
+    if (fx->read_done.outcome > READ_LOCAL) {
+        *(fx->read_done.outcome == READ_ERROR ? &tally->errors : &tally->refused) += 1;
+        return false;
+    }
+    fetched = pod->stepped == EV_FETCHED && (f->key < 0 || key < 0 || key == f->key) &&
+              fx->read_done.outcome <= READ_FRESH;
+    if (fetched && f->key >= 0)
+        fetched = as_of == f->sent_at || (guarded && as_of < f->sent_at);
+    if (!fetched || f->confirms) {
+        tally->hits++;
+        return true;
+    }
+    *(f->key < 0 || key < 0 || as_of == lease ? &tally->either : &tally->misses) += 1;
+    return false;
+}
+
 static void tap_answer(struct pod *pod, struct core *core, const struct core_effect *fx)
 {
     struct world *w = pod->world;
@@ -279,19 +358,16 @@ static void tap_answer(struct pod *pod, struct core *core, const struct core_eff
         .version = fx->read_done.version,
         .content = -1,
     };
-    struct core_counters now;
     struct core_status status;
     struct core_read read;
     bool replaced, hit;
 
-    core_get_counters(core, &now);
-    hit = now.hits != pod->counted.hits;
-    w->statistics->hits += now.hits - pod->counted.hits;
-    w->statistics->refused += now.refused - pod->counted.refused;
-    pod->counted = now;
-    if (!read_take(pod, fx->read_done.token, &read))
+    core_get_status(core, pod->stepped_at, &status);
+    if (!read_take(pod, fx->read_done.token, &read)) {
+        tap_count(pod, fx, -1, status.as_of);
         return;
-    core_get_status(core, world_now(w), &status);
+    }
+    hit = tap_count(pod, fx, read.key, status.as_of);
     a.unaware_until = check_unaware_until(w, pod, &status.run);
     a.as_of = os_process_from_boottime(daemon_host_process(pod->host), fx->read_done.as_of);
     a.epoch = truth_find_epoch_at(&w->truth, &status.epoch, &status.run, a.as_of);
@@ -320,8 +396,10 @@ const struct core_effect *__wrap_core_next_effect(struct core *core)
         return fx;
     if (fx && fx->type == FX_WRITE)
         tap_write(pod, fx);
+    if (fx && fx->type == FX_FETCH)
+        tap_fetch(pod, fx);
     if (!fx)
-        check_core_counters(pod->world, pod->number, core);
+        check_core_counters(pod->world, pod, core);
     else if (fx->type == FX_READ_DONE)
         tap_answer(pod, core, fx);
     else if (fx->type == FX_RESET || fx->type == FX_SUBSCRIBE || fx->type == FX_FETCH || fx->type == FX_WRITE)

@@ -54,6 +54,15 @@ int truth_find_epoch_at(const struct truth *truth, const struct epoch *id, const
     return truth_find_epoch(truth, id, run);
 }
 
+const struct truth_epoch *truth_first_of(const struct truth *truth, const struct epoch *id)
+{
+    for (int e = 0; e < truth->count; e++) {
+        if (epoch_equal(&truth->epochs[e].id, id))
+            return &truth->epochs[e];
+    }
+    return NULL;
+}
+
 uint64_t truth_run_changed(const struct truth *truth, const struct run_id *run)
 {
     uint64_t at = 0;

@@ -46,6 +46,7 @@ struct truth_epoch {
     struct epoch id;
     struct run_id run;
     uint64_t begins, ends;
+    uint64_t begins_at_seq;
     uint64_t superseded; /* from when on another server was the primary; NEVER: this one is */
     bool ended_by_role;
     bool seq_went_back; /* it is over as soon as somebody notices; messages may look late until then */
@@ -68,6 +69,8 @@ int truth_find_epoch(const struct truth *truth, const struct epoch *id, const st
 /* The one that was in force at that time, if several have borne the name: a store without meta is flushed.
  * Otherwise the latest. */
 int truth_find_epoch_at(const struct truth *truth, const struct epoch *id, const struct run_id *run, uint64_t at);
+/* The first that bears this id; NULL: none. */
+const struct truth_epoch *truth_first_of(const struct truth *truth, const struct epoch *id);
 /* Returns the position. */
 int truth_add(struct truth *truth, int epoch, int key, const struct truth_state *state);
 /* Before the last one. Returns its position; the last one is now one further. */

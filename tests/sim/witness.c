@@ -133,6 +133,7 @@ static int epoch_find(struct node *node, const struct meta *meta)
     if (epoch >= 0 && !node->loading)
         return epoch;
     epoch = truth_begin_epoch(&w->truth, &meta->epoch, &run, world_now(w));
+    w->truth.epochs[epoch].begins_at_seq = meta->seq;
     if (node->index != w->primary)
         w->truth.epochs[epoch].superseded = world_now(w);
     world_log(w, -1, -1, "node%d: epoch %d begins: id %.6s run %.6s seq %" PRIu64, node->index, epoch,
@@ -172,6 +173,19 @@ void witness_refresh(struct node *node)
         key_look(node, &meta, k);
 }
 
+/* ACKDUR: no daemon removes a record that no clear covers. */
+static void record_removed(struct node *node, int key, int position)
+{
+    struct world *w = node->world;
+    const struct truth_state *was = position > 0 ? truth_at(&w->truth, node->epoch, key, position - 1) : NULL;
+
+    if (!was || was->kind == TRUTH_NONE || !node->asked ||
+        (was->expiry_ms && was->expiry_ms <= server_wall_us(node->server, world_now(w)) / 1000))
+        return;
+    world_violate(w, "ACKDUR", -1, key, "version %" PRIu64 " seq %" PRIu64 " was removed by a daemon",
+                  was->version, was->seq);
+}
+
 static void record_changed(struct node *node, int key)
 {
     struct world *w = node->world;
@@ -182,8 +196,13 @@ static void record_changed(struct node *node, int key)
         return;
     witness_read_meta(node, &meta);
     position = key_look(node, &meta, key);
-    if (position < 0 || truth_at(&w->truth, node->epoch, key, position)->kind == TRUTH_NONE)
+    if (position < 0)
         return;
+    if (truth_at(&w->truth, node->epoch, key, position)->kind == TRUTH_NONE) {
+        if (meta.state == META_OK)
+            record_removed(node, key, position);
+        return;
+    }
     w->statistics->commits++;
     if (meta.state != META_OK || strncmp(meta.run.text, server_run_id(node->server), RUN_HALF) != 0)
         world_violate(w, "LOSSVIS", -1, key, "a write was committed where no epoch of this process stands");

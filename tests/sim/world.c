@@ -85,6 +85,11 @@ void world_violate(struct world *w, const char *promise, int pod, int key, const
     world_log(w, pod, key, "VIOLATION of %s: %s", promise, w->violation.text);
 }
 
+void world_exempt(struct world *w, enum exemption reason)
+{
+    w->statistics->exempt[reason]++;
+}
+
 int world_key(const struct world *w, struct slice key)
 {
     for (int k = 0; k < SIM_KEYS; k++) {

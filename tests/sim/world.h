@@ -107,8 +107,9 @@ struct fault {
     int pod;       /* which pod it concerns; faults of the server ignore it */
     unsigned link; /* enum os_link */
     uint64_t amount;
-    int node;     /* server it was applied to */
-    bool skipped; /* left out, to see whether it matters */
+    int node;          /* server it was applied to */
+    uint64_t hindered; /* what that server had hindered before, see server_hindered */
+    bool skipped;      /* left out, to see whether it matters */
     bool over;
     struct net_rule_handle *rules[SIM_PODS];
 };
@@ -131,6 +132,7 @@ struct node {
     int epoch;                     /* number in the truth that is in force here; -1: none (no master, or dead) */
     int killed_epoch;              /* in force at the last kill; -1: none was, or the disk was wiped */
     uint64_t seq_seen;             /* highest of that epoch */
+    bool asked;                    /* by a daemon: what is executed now */
     uint64_t seq_before;           /* what seq_seen was before meta was last changed */
     bool loading;                  /* the whole data is being replaced: the old history has ended */
 };
@@ -163,6 +165,19 @@ struct beat {
     uint64_t free_at;      /* when the last such thing ended */
 };
 
+/* How reads have to be counted: hits and misses, and those of which only the core knows which of both they are. */
+struct tally {
+    uint64_t hits, misses, either, refused, errors;
+};
+
+/* A fetch that a core has under way, and what was cached when its answer came. */
+struct core_fetch {
+    uint64_t id, sent_at;
+    int key; /* -1: none of the applications' */
+    bool header_only;
+    bool confirms; /* what it found is the very record that was cached */
+};
+
 /* A read that went into a core and has not been answered. */
 struct core_read {
     uint64_t token, arrived_at;
@@ -187,9 +202,13 @@ struct pod {
     const struct core *core;
     struct core_read reads[512];
     int reads_count;
-    struct run_id runs[2]; /* of the servers at the other ends of data and subscription; empty: down */
-    struct core_counters counted;
+    struct run_id runs[2];        /* of the servers at the other ends of data and subscription; empty: down */
+    struct core_counters counted; /* up to the end of the last step */
+    struct tally tally;           /* of the answers of this step */
+    struct core_fetch fetches[64], arrived; /* arrived: the one that this step is about */
+    int fetches_count;
     enum event_type stepped; /* what it was told last */
+    uint64_t stepped_at;     /* and when, by its own clock */
     struct beat beat;
     int told_epoch[SIM_KEYS], told_position[SIM_KEYS]; /* newest message it was given */
     struct core_answer *answers[SIM_KEYS];             /* of all the daemons this pod had */
@@ -250,11 +269,29 @@ struct content {
     uint64_t version; /* 0: auto */
 };
 
+/* What is not judged, or not as strictly, and why: how often that was so. X(name, what) */
+#define EXEMPTIONS(X)                                                                                     \
+    X(local, "local values, from all but NOGARB")                                                         \
+    X(stale, "permitted stale answers, from BOUND and STRONG")                                            \
+    X(unaware, "of a server demoted or replaced, before the core's next heartbeat: from all but LOSSVIS") \
+    X(set_back, "of an epoch whose meta was put back by hand, from all")                                  \
+    X(ahead, "records that outrank the seq of their epoch, from the order of positions")                  \
+    X(unbinding, "absent without a tombstone: judged, but bind no later read")                            \
+    X(late, "messages of an epoch whose seq went back, from FILL")
+
+enum exemption {
+#define X(name, text) EXEMPT_##name,
+    EXEMPTIONS(X)
+#undef X
+        EXEMPT_COUNT
+};
+
 /* ---- all of it ---------------------------------------------------------------------------------------------- */
 
 struct statistics {
     uint64_t seeds, events, bytes, reads, hits, refused, library_refused, writes, indeterminate, commits, crowds,
-        violations, virtual_ms;
+        violations, virtual_ms, judged;
+    uint64_t exempt[EXEMPT_COUNT];
     uint64_t fired[KIND_COUNT];
 };
 
@@ -294,7 +331,8 @@ struct world {
     unsigned auto_permille, write_permille, clear_permille, invalidate_permille, ttl_permille;
     enum server_persistence persistence;
     bool clock_jumped, split;
-    bool guarded; /* every heartbeat asks for the acknowledgement of the replica */
+    uint64_t clock_behind_ns, clock_ahead_ns; /* the farthest that a store's wall clock was from virtual time */
+    bool guarded;                             /* every heartbeat asks for the acknowledgement of the replica */
     uint64_t gap_ns;
     struct fault faults[SIM_FAULTS];
     int faults_count;
@@ -334,6 +372,8 @@ void world_print(struct world *w, int pod, int key, const char *format, ...) __a
         if ((w)->logging)                  \
             world_print((w), __VA_ARGS__); \
     } while (0)
+/* Counts it. */
+void world_exempt(struct world *w, enum exemption reason);
 void *world_grow(void *array, int count, int *room, size_t size);
 /* Number of the key, -1: none of the applications'. */
 int world_key(const struct world *w, struct slice key);

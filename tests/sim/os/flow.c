@@ -68,6 +68,7 @@ static uint64_t flow_ask_rules(struct flow *flow, size_t len, bool *ret_one_byte
         }
         longest = delay > longest ? delay : longest;
         h->counters.stalled += h->rule.stall;
+        h->counters.split += h->rule.one_byte && len > 1;
         *ret_one_byte = *ret_one_byte || (h->rule.one_byte && len > 1);
     }
     return longest;

@@ -109,8 +109,8 @@ struct net_rule {
 
 /* What a rule did so far. */
 struct net_rule_counters {
-    uint64_t delayed, stalled; /* chunks */
-    uint64_t swallowed;        /* bytes */
+    uint64_t delayed, stalled, split; /* chunks */
+    uint64_t swallowed;               /* bytes */
     uint64_t cuts, refusals, corrupted, redirected;
 };
 

@@ -280,6 +280,11 @@ int uv_run(uv_loop_t *loop, uv_run_mode mode)
     return alive;
 }
 
+uint64_t uv_now(const uv_loop_t *loop)
+{
+    return sim_loop_of(loop)->time_ms;
+}
+
 uint64_t uv_hrtime(void)
 {
     return kernel_clock();

@@ -48,6 +48,7 @@ void cmd_auth(struct call *call)
     if (call->argc == 3)
         user = user_find(server, call->argv[1]);
     if (!user || !user_takes(user, call->argv[call->argc - 1])) {
+        server->hindered++;
         reply_error(call, "WRONGPASS invalid username-password pair or user is disabled.");
         return;
     }

@@ -156,12 +156,14 @@ void conn_feed(struct conn *conn, uint64_t now, struct slice bytes)
     if (conn->in.len == 0)
         conn->arrival = ++server->arrivals;
     buffer_append(&conn->in, bytes.data, bytes.len);
-    if (!server_can_execute(server, now))
+    if (!server_can_execute(server, now)) {
         server->backlogged = true;
-    else if (server->backlogged)
+        server->hindered++;
+    } else if (server->backlogged) {
         conns_run(server, now);
-    else
+    } else {
         conn_execute(conn, now);
+    }
     conns_tell(server);
 }
 

@@ -226,8 +226,12 @@ static bool refuse(struct call *call)
 {
     const char *error;
 
-    if (refuse_shape(call) || refuse_rights(call))
+    if (refuse_shape(call))
         return true;
+    if (refuse_rights(call)) {
+        call->server->hindered++;
+        return true;
+    }
     error = refuse_state(call);
     if (!error && call->conn->subscriptions > 0 && !(call->command->flags & CMD_SUBSCRIBED)) {
         reply_error(call,
@@ -238,8 +242,10 @@ static bool refuse(struct call *call)
     }
     if (!error)
         error = refuse_moment(call);
-    if (error)
+    if (error) {
+        call->server->hindered++;
         reply_error(call, "%s", error + 1);
+    }
     return error;
 }
 
@@ -334,8 +340,10 @@ const char *call_from_script(struct call *call, bool *written, bool out_of_memor
         error = refuse_script_write(call, *written);
     if (!error && out_of_memory && !*written && (call->command->flags & CMD_DENYOOM))
         error = error_oom;
-    if (error)
+    if (error) {
+        call->server->hindered++;
         return error;
+    }
     *written = *written || (call->command->flags & CMD_WRITE);
     call->command->run(call);
     return NULL;

@@ -103,7 +103,7 @@ struct server {
     bool running, listening;
     char run_id[SERVER_RUN_ID_LEN + 1];
     uint64_t started_at, paused_until, next_conn_id, arrivals;
-    uint64_t commands, unit_number;
+    uint64_t commands, hindered, unit_number;
     int64_t clock_offset_us;
     unsigned faults; /* bits by server_fault */
     unsigned max_clients, conn_count;

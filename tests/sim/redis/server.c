@@ -397,3 +397,8 @@ uint64_t server_commands(const struct server *server)
 {
     return server->commands;
 }
+
+uint64_t server_hindered(const struct server *server)
+{
+    return server->hindered;
+}

@@ -205,5 +205,7 @@ const char *server_replid(const struct server *server); /* master_replid */
 uint64_t server_offset(const struct server *server);    /* master_repl_offset */
 uint64_t server_wall_us(const struct server *server, uint64_t now);
 uint64_t server_commands(const struct server *server); /* executed so far, of all its processes */
+/* Commands refused for a right or for the state the server is in, and pieces that came during a pause. */
+uint64_t server_hindered(const struct server *server);
 
 #endif
