@@ -77,16 +77,14 @@ MUTANTS = [
 
     # ---- counters
     Mutant("hit_counted_twice", "a hit is counted as two reads and two hits", [
-        ("daemon/core/read.c", "    core->counters.hits++;\n    table_touch",
-         "    core->counters.hits += 2;\n    core->counters.reads++;\n    table_touch")]),
+        ("daemon/core/read.c", "COUNTED_HIT);\n    table_touch",
+         "COUNTED_HIT);\n    core->counters.hits++, core->counters.reads++;\n    table_touch")]),
     Mutant("misses_are_hits", "what a fetch found is counted as a hit", [
-        ("daemon/core/read.c", "    } else {\n        core->counters.misses++;",
-         "    } else {\n        core->counters.hits++;")]),
+        ("daemon/core/read.c", "waiter->confirmed ? COUNTED_HIT : COUNTED_MISS", "COUNTED_HIT")]),
     Mutant("newer_tombstone_is_a_hit", "a header that shows a newer tombstone counts as a confirmation", [
         ("daemon/core/flight.c", "    flight->header_only = false; /* a tombstone", "    /* a tombstone")]),
     Mutant("confirmations_are_misses", "a confirmed read is counted as a miss", [
-        ("daemon/core/read.c", "        core->counters.hits++;\n        histogram_add",
-         "        core->counters.misses++;\n        histogram_add")]),
+        ("daemon/core/read.c", "waiter->confirmed ? COUNTED_HIT : COUNTED_MISS", "COUNTED_MISS")]),
 
     # ---- messages
     Mutant("message_dropped_after_count", "one message in 16 is counted and then forgotten", [

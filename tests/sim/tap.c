@@ -9,9 +9,11 @@ static struct world *tap_world;
 int __real_core_new(struct core **ret, const struct core_config *config);
 void __real_core_step(struct core *core, const struct core_event *event);
 const struct core_effect *__real_core_next_effect(struct core *core);
+void __real_core_count_refused(struct core *core, enum read_counted counted, enum core_reason reason);
 int __wrap_core_new(struct core **ret, const struct core_config *config);
 void __wrap_core_step(struct core *core, const struct core_event *event);
 const struct core_effect *__wrap_core_next_effect(struct core *core);
+void __wrap_core_count_refused(struct core *core, enum read_counted counted, enum core_reason reason);
 
 void tap_set_world(struct world *w)
 {
@@ -410,4 +412,25 @@ const struct core_effect *__wrap_core_next_effect(struct core *core)
         world_log(pod->world, pod->number, -1, "note: %s seq %llu (had %llu)", fx->note.text,
                   (unsigned long long)fx->note.seq, (unsigned long long)fx->note.current_seq);
     return fx;
+}
+
+/* An answer of the core that cannot be given is counted anew outside of its steps: what they are compared with
+ * moves along. */
+void __wrap_core_count_refused(struct core *core, enum read_counted counted, enum core_reason reason)
+{
+    struct pod *pod = os_dying() ? NULL : pod_of(core);
+    struct core_counters before, after;
+
+    core_get_counters(core, &before);
+    __real_core_count_refused(core, counted, reason);
+    core_get_counters(core, &after);
+    if (!pod)
+        return;
+    pod->counted.reads += after.reads - before.reads;
+    pod->counted.hits += after.hits - before.hits;
+    pod->counted.misses += after.misses - before.misses;
+    pod->counted.refused += after.refused - before.refused;
+    pod->counted.errors += after.errors - before.errors;
+    if (after.reads != after.hits + after.misses + after.refused + after.errors)
+        world_violate(pod->world, "TRUTH", pod->number, -1, "an answer that was replaced is counted wrong");
 }
