@@ -11,13 +11,15 @@ from collections import Counter, namedtuple
 import faults
 from topology import TOPOLOGIES, aof_is_truth
 
-# clears: whether the load clears now and then.
-Era = namedtuple("Era", "number seed topology bound_ms pods max_memory writes clears phases")
+# clears: whether the load clears now and then; invalidating: how many pods send messages without values.
+Era = namedtuple("Era", "number seed topology bound_ms pods max_memory writes clears phases ttl_keys value_bytes "
+                 "invalidating", defaults=(0, 96, 0))
 Phase = namedtuple("Phase", "kinds seconds")
 
 PHASES_OF_AN_ERA = 4
+TTL_KEYS = 30          # of 300
 ERA_OVERHEAD_S = 4     # start and end; measured about 3
-LONG_STOP_S = 62       # the phase in which a daemon is stopped for a minute
+LONG_STOP_S = 66       # the phase in which a daemon is stopped for a minute
 
 
 def _phase(rng, drawn, topology, wanted, seconds, at_most=4):
@@ -31,7 +33,13 @@ def _phase(rng, drawn, topology, wanted, seconds, at_most=4):
 def _era(rng, number, topology, phases, bound_ms=None):
     seed, bound_ms = rng.randrange(1 << 30), bound_ms or rng.choice([250, 1000])
     pods, max_memory, writes = rng.randint(3, 4), rng.choice([1, 8, 64]) << 20, _writes(rng, topology)
-    return Era(number, seed, topology, bound_ms, pods, max_memory, writes, _clears(seed, topology, writes), phases)
+    return Era(number, seed, topology, bound_ms, pods, max_memory, writes, _clears(seed, topology, writes), phases,
+               _ttl_keys(rng, topology), rng.choice([96, 1024]), rng.choice([0, 1]))
+
+
+def _ttl_keys(rng, topology):
+    """Only the append-only file tells that a key has expired, so that its versions begin again."""
+    return rng.choice([0, TTL_KEYS]) if aof_is_truth(topology) else 0
 
 
 def _writes(rng, topology):
