@@ -28,13 +28,13 @@ class Fault:
     gap = (0.05, 0.3)          # seconds between two of one lane
     lane_per_pod = False       # else there is one lane
     topologies = None          # names; None: all
+    of_topology = False        # the Redis decides the variant: wanted on each
+    variant, _deck = "", ()
     variants = ("",)           # what is told apart; one that is there twice is drawn twice as often
 
     def __init__(self, world, rng, lane=0):
         self.world, self.rng, self.lane = world, rng, lane
         self.redis = world.redis_client()
-        self.variant = ""
-        self._deck = []
 
     def possible(self):
         """The variants that can be tried here."""

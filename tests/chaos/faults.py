@@ -23,6 +23,10 @@ def comes_rarely(number):
     return any(cls.slow for cls in BY_NUMBER[number])
 
 
+def differs_by_topology(number):
+    return any(cls.of_topology for cls in BY_NUMBER[number])
+
+
 def title(number):
     return "; ".join(cls.title for cls in BY_NUMBER[number])
 

@@ -3,7 +3,8 @@ Which faults come together, on which Redis, with which D: drawn from the seed al
 
 A run is a row of eras. An era is one Redis, its pods, one load and one checker; it has a few phases. A phase draws
 two to four kinds of fault and leaves the others out. Kinds that were drawn least come first, so that all of them
-have their turn; those of which few fit into a phase have it twice as often.
+have their turn; those of which few fit into a phase have it twice as often, and those that are another thing on
+another Redis have it on each.
 """
 import random
 from collections import Counter, namedtuple
@@ -25,8 +26,13 @@ LONG_STOP_S = 66       # the phase in which a daemon is stopped for a minute
 def _phase(rng, drawn, topology, wanted, seconds, at_most=4):
     possible = [n for n in wanted if faults.possible_in(n, topology.name)]
     count = min(len(possible), rng.randint(2, at_most))
-    kinds = sorted(possible, key=lambda n: (drawn[n] * (1 if faults.comes_rarely(n) else 2), rng.random()))[:count]
-    drawn.update(kinds)
+
+    def turn(number):
+        missing = faults.differs_by_topology(number) and not drawn[number, topology.name]
+        return not missing, drawn[number] * (1 if faults.comes_rarely(number) else 2), rng.random()
+
+    kinds = sorted(possible, key=turn)[:count]
+    drawn.update([*kinds, *((kind, topology.name) for kind in kinds)])
     return Phase(sorted(kinds, key=lambda n: int(n[1:])), seconds)
 
 

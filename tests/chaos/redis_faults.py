@@ -126,6 +126,7 @@ class RedisKilled(Fault):
     gap = (0.1, 0.5)
     long = True
     topologies = ("always", "everysec", "aof-no", "rdb", "none", "clocks")
+    of_topology = True
     variants = ("no persistence", "RDB", "AOF always", "AOF everysec", "AOF no")
     writes, lap = 500, 0  # more than Redis commits until it is dead
 

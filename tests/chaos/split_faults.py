@@ -42,6 +42,7 @@ class OldPrimaryAlive(Fault):
     gap = (0.3, 1.0)
     long = True
     topologies = ("pair", "guarded")
+    of_topology = True
     variants = ("old primary alive", "old primary alive, replica guard")
     lap = 0
 

@@ -16,6 +16,7 @@ import chaos
 import fault
 import faults
 import plan
+import redis_faults
 from tally import FULL, NOT_JUDGED, PASSED, REFUSED, VIOLATED, Tally
 from topology import TOPOLOGIES
 
@@ -201,3 +202,10 @@ def test_a_share_of_the_eras_clears():
     clearing = [one for one in eras if one.clears]
     assert clearing and len(clearing) * 2 <= len(eras)
     assert {one.topology.name for one in clearing} <= {"always", "everysec", "clocks", "aof-no"}
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_full_run_kills_redis_under_every_persistence(seed):
+    eras = plan.draw(seed, 28.5, 12)
+    under = {one.topology.name for one in eras if any("F12" in phase.kinds for phase in one.phases)}
+    assert under == set(redis_faults.RedisKilled.topologies)
