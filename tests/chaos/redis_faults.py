@@ -143,7 +143,7 @@ class RedisKilled(Fault):
             with world.redis_lock, world.loss(empty=world.topology.keeps == "nothing"):
                 before = world.run_id()
                 for client in clients:
-                    client.sock.sendall(b"".join(self._write(n) for n in range(self.writes)))
+                    self._send_writes(client)
                 world.redis.kill()
                 try:
                     self.pause(0, 0.3)
@@ -152,8 +152,12 @@ class RedisKilled(Fault):
                 again = world.run_id() != before
             return again and any(self._indeterminate(client) for client in clients)
 
-    def _write(self, n):
-        return Client.request(n, "set", b"kill:%d:%d" % (self.lap, n), b"x" * 96)
+    def _send_writes(self, client):
+        try:
+            client.sock.sendall(b"".join(Client.request(n, "set", b"kill:%d:%d" % (self.lap, n), b"x" * 96)
+                                         for n in range(self.writes)))
+        except OSError:
+            pass  # another fault's; what was told to be a loss has to become one
 
     def _writers(self, stack):
         """A client of each pod that can write now."""
@@ -182,12 +186,13 @@ class RedisEmpty(Fault):
 
     def once(self):
         world = self.world
-        with world.redis_lock, world.loss(empty=True):
+        with world.redis_lock:
             before = world.run_id()
             self._save_marker()
-            world.redis.kill()
-            world.forget_files()
-            start_redis(world.redis)
+            with world.loss(empty=True):
+                world.redis.kill()
+                world.forget_files()
+                start_redis(world.redis)
             return world.run_id() != before and not self.redis.exists(MARKER)
 
     def _save_marker(self):
