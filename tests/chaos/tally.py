@@ -272,7 +272,8 @@ class Tally:
         return lines
 
     def report(self):
-        lines = [*self.fault_table(), "", *self.variant_table(), "", *self.read_table(), "", *self.times_table(), ""]
+        lines = [*self.fault_table(), "", *self.variant_table(), "", *self.read_table(), "",
+                 *self.times_table(), ""]
         lines.append("load: " + ", ".join(f"{n} {value:,}" for n, value in self.load.items()))
         lines.append(f"hits {self.hits:,} of {self.reads:,} reads of the daemons")
         lines += [f"{name}: {value:.2f}" for name, value in sorted(self.figures.items())]
