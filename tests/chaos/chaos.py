@@ -59,11 +59,12 @@ def run_lane(world, cls, rng, lane, made, tally):
         fault = make(world, cls, rng, lane, made, tally)
         while fault and not world.over.is_set():
             try:
+                fault.draw()
                 effect = fault.once()
                 if effect is not None:
-                    tally.fired(fault.number, effect)
+                    tally.fired(fault.name, effect)
             except TROUBLES as e:
-                tally.trouble(fault.number, e)
+                tally.trouble(fault.name, e)
             world.pause(fault.rng.uniform(*fault.gap))
     except Exception as e:  # pylint: disable=broad-except
         tally.refuse(f"{cls.number}: {e!r}")
@@ -91,7 +92,7 @@ def await_made(lanes, made):
 
 def run_phase(world, tally, seed, era, number, phase):
     """Gives back how long its end took, for whoever reads along."""
-    world.phase_number = number
+    world.phase_number, world.phase_seconds = number, phase.seconds
     world.over.clear()
     made = []
     try:
@@ -137,7 +138,7 @@ def converge(world, tally):
     compare(world, tally)
     for pod in world.pods:
         pod.expect_alive()
-        pod.expect_bounded(world.era.max_memory)
+        pod.expect_bounded()
         tally.figure("slowest restart of a daemon, s", pod.slowest_start_s)
     world.tell("resume")
 
@@ -178,7 +179,8 @@ def start_world(era, load, tally):
 def run_era(era, args, tally):
     load = {"keys": args.keys, "rate": args.rate // 2, "depth": args.depth,
             "writes-max": (args.writes or era.writes) // 2, "threads": 1, "clients": 2 * era.pods,
-            "sync": era.pods, "mix": f"{MIX},clear={CLEAR_WEIGHT * era.clears}"}
+            "sync": era.pods, "mix": f"{MIX},clear={CLEAR_WEIGHT * era.clears}",
+            "ttl-keys": era.ttl_keys, "value-bytes": era.value_bytes}
     tally.where = f"seed {args.seed} era {era.number} {era.topology.name} D={era.bound_ms} start"
     before = tally.snapshot()
     world = start_world(era, load, tally)
@@ -255,8 +257,9 @@ def main(argv=None):
     if args.plan:
         for era in eras:
             print(f"era {era.number} {era.topology.name} D={era.bound_ms} ms, {era.pods} pods of "
-                  f"{era.max_memory >> 20} MiB{', clears' * era.clears}: " +
-                  "; ".join(" ".join(p.kinds) for p in era.phases))
+                  f"{era.max_memory >> 20} MiB{', clears' * era.clears}, {era.ttl_keys} keys with a TTL, "
+                  f"values of {era.value_bytes} B, {era.invalidating} pods that only invalidate: "
+                  + "; ".join(" ".join(p.kinds) for p in era.phases))
         return 0
     tally = Tally(FULL if args.full else AT_ALL)
     drawn = {kind for era in run_eras(eras, args, tally) for phase in era.phases for kind in phase.kinds}

@@ -4,6 +4,7 @@ import process_faults
 import redis_faults
 import spare_faults
 import split_faults
+from fault import named
 
 CLASSES = link_faults.FAULTS + redis_faults.FAULTS + process_faults.FAULTS + spare_faults.FAULTS + \
     split_faults.FAULTS
@@ -22,6 +23,10 @@ def comes_rarely(number):
     return any(cls.slow for cls in BY_NUMBER[number])
 
 
+def differs_by_topology(number):
+    return any(cls.of_topology for cls in BY_NUMBER[number])
+
+
 def title(number):
     return "; ".join(cls.title for cls in BY_NUMBER[number])
 
@@ -32,3 +37,8 @@ def endangers(number):
 
 def possible_in(number, topology):
     return any(cls.topologies is None or topology in cls.topologies for cls in BY_NUMBER[number])
+
+
+def variants(number):
+    """Names of what is told apart under a number, in the order of the list."""
+    return list(dict.fromkeys(named(number, variant) for cls in BY_NUMBER[number] for variant in cls.variants))

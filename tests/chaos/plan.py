@@ -3,7 +3,8 @@ Which faults come together, on which Redis, with which D: drawn from the seed al
 
 A run is a row of eras. An era is one Redis, its pods, one load and one checker; it has a few phases. A phase draws
 two to four kinds of fault and leaves the others out. Kinds that were drawn least come first, so that all of them
-have their turn; those of which few fit into a phase have it twice as often.
+have their turn; those of which few fit into a phase have it twice as often, and those that are another thing on
+another Redis have it on each.
 """
 import random
 from collections import Counter, namedtuple
@@ -11,27 +12,40 @@ from collections import Counter, namedtuple
 import faults
 from topology import TOPOLOGIES, aof_is_truth
 
-# clears: whether the load clears now and then.
-Era = namedtuple("Era", "number seed topology bound_ms pods max_memory writes clears phases")
+# clears: whether the load clears now and then; invalidating: how many pods send messages without values.
+Era = namedtuple("Era", "number seed topology bound_ms pods max_memory writes clears phases ttl_keys value_bytes "
+                 "invalidating", defaults=(0, 96, 0))
 Phase = namedtuple("Phase", "kinds seconds")
 
 PHASES_OF_AN_ERA = 4
+TTL_KEYS = 30          # of 300
 ERA_OVERHEAD_S = 4     # start and end; measured about 3
-LONG_STOP_S = 62       # the phase in which a daemon is stopped for a minute
+LONG_STOP_S = 66       # the phase in which a daemon is stopped for a minute
 
 
 def _phase(rng, drawn, topology, wanted, seconds, at_most=4):
     possible = [n for n in wanted if faults.possible_in(n, topology.name)]
     count = min(len(possible), rng.randint(2, at_most))
-    kinds = sorted(possible, key=lambda n: (drawn[n] * (1 if faults.comes_rarely(n) else 2), rng.random()))[:count]
-    drawn.update(kinds)
+
+    def turn(number):
+        missing = faults.differs_by_topology(number) and not drawn[number, topology.name]
+        return not missing, drawn[number] * (1 if faults.comes_rarely(number) else 2), rng.random()
+
+    kinds = sorted(possible, key=turn)[:count]
+    drawn.update([*kinds, *((kind, topology.name) for kind in kinds)])
     return Phase(sorted(kinds, key=lambda n: int(n[1:])), seconds)
 
 
 def _era(rng, number, topology, phases, bound_ms=None):
     seed, bound_ms = rng.randrange(1 << 30), bound_ms or rng.choice([250, 1000])
     pods, max_memory, writes = rng.randint(3, 4), rng.choice([1, 8, 64]) << 20, _writes(rng, topology)
-    return Era(number, seed, topology, bound_ms, pods, max_memory, writes, _clears(seed, topology, writes), phases)
+    return Era(number, seed, topology, bound_ms, pods, max_memory, writes, _clears(seed, topology, writes), phases,
+               _ttl_keys(rng, topology), rng.choice([96, 1024]), rng.choice([0, 1]))
+
+
+def _ttl_keys(rng, topology):
+    """Only the append-only file tells that a key has expired, so that its versions begin again."""
+    return rng.choice([0, TTL_KEYS]) if aof_is_truth(topology) else 0
 
 
 def _writes(rng, topology):

@@ -1,11 +1,17 @@
 """F9, F10, F19, F22, F23: what happens to daemons, to clients and to clocks."""
+import fcntl
 import os
 import signal
 import socket
+import struct
+import termios
 import time
 
 from daemon import ACCEPTED, DUPLICATE, FRESH, Client, RpcError
 from fault import Fault
+
+
+MINUTE_S = 65  # a phase that has room for a stop of a minute
 
 
 def process_state(pid):
@@ -28,24 +34,70 @@ class DaemonStopped(Fault):
     number, title, endangers = "F9", "daemon stopped 0.1 .. 60 s, also between check and write", "BOUND"
     gap = (0.05, 0.4)
     lane_per_pod = True
+    weights = {"shorter than D": 5, "longer than D": 2, "between check and write": 2, "for a minute": 1}
+    variants = tuple(name for name, weight in weights.items() for _ in range(weight))
+    burst, tries = 64, 200
+
+    def possible(self):
+        """One daemon is stopped for a minute where there is one, and the others go on."""
+        minute = self.lane == 0 and self.world.phase_seconds > MINUTE_S
+        return [v for v in self.variants if (v == "for a minute") == minute]
 
     def once(self):
         pod = self.world.pods[self.lane]
         with pod.lock:
-            pod.daemon.pause()
             try:
-                seen = stopped(pod.daemon.process.pid)
-                if self.rng.random() < 0.03:
-                    self.pause(3, 60)
+                if self.variant == "between check and write":
+                    seen = self._stop_while_answering(pod.daemon)
                 else:
-                    self.bounds()
+                    pod.daemon.pause()
+                    seen = stopped(pod.daemon.process.pid)
+                begun = time.monotonic()
+                self.bounds()
             finally:
                 pod.daemon.resume()
+            lasted = time.monotonic() - begun
+            self.world.figure("F9: longest stop of a daemon, s", lasted)
+            if self.variant == "for a minute" and lasted < 60:
+                return None
             return seen
 
     def bounds(self):
         bound = self.world.bound_s
-        self.pause(*((0.05, 0.7 * bound) if self.rng.random() < 0.8 else (bound, 2.5 * bound)))
+        self.pause(*{"shorter than D": (0.05, 0.7 * bound), "for a minute": (60, 60)}.get(
+            self.variant, (bound, 2.5 * bound)))
+
+    def _stop_while_answering(self, daemon):
+        """
+        At a random moment after a burst of requests, again and again until it has taken them and answered not
+        all: it stands between reading them and writing the answers, with its look at the lease in between. What it
+        answers afterwards is judged by the load, which has requests of its own there.
+        """
+        requests = b"".join(Client.request(n, "get", b"key:%d" % n) for n in range(self.burst))
+        for _ in range(self.tries):
+            with daemon.client(1) as client:
+                client.sock.sendall(requests)
+                moment = time.perf_counter() + self.rng.uniform(0, 2e-4)
+                while time.perf_counter() < moment:
+                    pass
+                daemon.pause()
+                if stopped(daemon.process.pid) and self._taken(client) and not self._answered(client):
+                    return True
+            daemon.resume()
+        daemon.pause()
+        return False
+
+    @staticmethod
+    def _taken(client):
+        """The daemon has read what was sent."""
+        return struct.unpack("i", fcntl.ioctl(client.sock, termios.TIOCOUTQ, b"\0" * 4))[0] == 0
+
+    def _answered(self, client):
+        client.sock.setblocking(False)
+        try:
+            return sum(1 for _ in iter(client.receive, None)) == self.burst
+        except BlockingIOError:
+            return False
 
 
 class ClientStopped(Fault):
@@ -53,9 +105,10 @@ class ClientStopped(Fault):
     number, title, endangers = "F10", "client stopped with answers pending", "ISOL BOUNDMEM"
     gap = (0.05, 0.25)
     slow = True
+    variants = ("stopped", "asks and does not read")
 
     def once(self):
-        if self.rng.random() < 0.5:
+        if self.variant == "asks and does not read":
             return self._flood()
         load = self.world.loads[-1]
         with load.lock:
@@ -84,6 +137,38 @@ class ClientStopped(Fault):
                 pass  # it is not read from any more: that is the limit at work
             self.pause(0.05, 0.5)
             return sent > len(request)
+
+
+class ClientKilled(Fault):
+    """A loading process with hundreds of requests under way; the effect is that a daemon has let go of them."""
+    number, title, endangers = "F24", "loading client killed", "ISOL BOUNDMEM"
+    gap = (0.5, 1.5)
+    variants = ("kill -9 of the load",)
+    names = 14  # 0 and 1 are the first, 15 is the monitor
+
+    def once(self):
+        world, pod = self.world, self.rng.choice(self.world.pods)
+        load = world.loads[-1]
+        if world.next_load > self.names:
+            return None
+        with world.redis_lock, load.lock:  # no loss is told meanwhile
+            before = self._connections(pod)
+            load.kill()
+            deadline = time.monotonic() + 1
+            while not (gone := self._connections(pod) < before) and time.monotonic() < deadline:
+                time.sleep(0.002)
+            load.start_again(world.next_load)
+            world.next_load += 1
+            return gone
+
+    @staticmethod
+    def _connections(pod):
+        """Not a number where another fault keeps it from answering."""
+        try:
+            with pod.daemon.client(1) as client:
+                return client.call("stats")["connections"]
+        except (OSError, EOFError):
+            return float("nan")
 
 
 class DaemonKilled(Fault):
@@ -185,9 +270,11 @@ class ClockJump(Fault):
     gap = (0.2, 0.5)
     long = True
     topologies = ("clocks",)
+    variants = ("clock of Redis", "clock of Redis", "clock of a daemon", "clock namespace")
 
     def once(self):
-        what = self.rng.choice([self._redis, self._redis, self._daemon, self._namespace])
+        what = {"clock of Redis": self._redis, "clock of a daemon": self._daemon,
+                "clock namespace": self._namespace}[self.variant]
         return what(self.rng.choice([-1, 1]) * self.rng.uniform(2, 3600))
 
     def _redis(self, offset):
@@ -222,4 +309,4 @@ class ClockJump(Fault):
             return inside != os.readlink("/proc/self/ns/time")
 
 
-FAULTS = [DaemonStopped, ClientStopped, DaemonKilled, Race, ClockJump]
+FAULTS = [DaemonStopped, ClientStopped, ClientKilled, DaemonKilled, Race, ClockJump]

@@ -59,23 +59,37 @@ class Load:
     def __init__(self, history, sockets, number, options):
         self.lock = threading.Lock()
         self.totals = {}
-        self._lines = queue.Queue()
-        command = [*NICE, program("chaos-load"), "--history", history, "--name", str(number), "--control"]
+        self.command = [*NICE, program("chaos-load"), "--history", history, "--control"]
         for path in sockets:
-            command += ["--pod", path]
+            self.command += ["--pod", path]
         for name, value in options.items():
-            command += ["--" + name, str(value)]
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        threading.Thread(target=self._read, daemon=True).start()
+            self.command += ["--" + name, str(value)]
+        self._start(number)
+
+    def _start(self, number):
+        self._lines = queue.Queue()
+        self.process = subprocess.Popen([*self.command, "--name", str(number)], stdin=subprocess.PIPE,
+                                        stdout=subprocess.PIPE, text=True)
+        threading.Thread(target=self._read, args=(self.process, self._lines), daemon=True).start()
         self._wait("ready")
 
-    def _read(self):
-        for line in self.process.stdout:
+    @staticmethod
+    def _read(process, lines):
+        for line in process.stdout:
             try:
-                self._lines.put(json.loads(line))
+                lines.put(json.loads(line))
             except ValueError:
-                self._lines.put({"unreadable": line})
-        self._lines.put(None)
+                lines.put({"unreadable": line})
+        lines.put(None)
+
+    def kill(self):
+        """kill -9; how it ended."""
+        self.process.kill()
+        return self.process.wait()
+
+    def start_again(self, number):
+        """After `kill`, under a number that no process of this history has had."""
+        self._start(number)
 
     def _wait(self, name, timeout=30 * PATIENCE):
         while True:

@@ -42,7 +42,12 @@ class OldPrimaryAlive(Fault):
     gap = (0.3, 1.0)
     long = True
     topologies = ("pair", "guarded")
+    of_topology = True
+    variants = ("old primary alive", "old primary alive, replica guard")
     lap = 0
+
+    def possible(self):
+        return [self.variants[self.world.topology.guarded]]
 
     def once(self):
         world = self.world
@@ -55,7 +60,8 @@ class OldPrimaryAlive(Fault):
                 return None
             if not self._set(old_side[0], key, b"old", 1, 1):
                 return None
-            time.sleep(0.02)  # to the replica
+            if not world.replicated(1000):
+                return None
             with world.loss():
                 with world.replica.client(socket_timeout=5) as replica:
                     replica.execute_command("REPLICAOF", "NO", "ONE")
@@ -112,6 +118,7 @@ class TwoMasters(OneLink):
     number, title, endangers = "F15", "the two connections on two primaries", "GAP0"
     gap = (0.2, 0.6)
     topologies = ("pair", "guarded")
+    variants = ("data at another primary", "subscription at another primary")
 
     def once(self):
         link, world = self.link, self.world
@@ -125,7 +132,7 @@ class TwoMasters(OneLink):
         before = link.look().get("led", 0)
         try:
             link.lead_next_to(self.world.replica.socket)
-            link.cut(self.rng.choice([DATA, SUBSCRIPTION]))
+            link.cut(DATA if self.variant == self.variants[0] else SUBSCRIPTION)
             led = self.until_more("led", before)
             self.pause(0.05, 0.2)
         finally:

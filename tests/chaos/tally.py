@@ -7,10 +7,11 @@ from collections import Counter, namedtuple
 
 import faults
 
-# faults and reads of the run; `each` kind's effects, `long` instead for those that last long; values of D.
-Required = namedtuple("Required", "faults reads each long bounds_ms")
-AT_ALL = Required(1, 1, 1, 1, ())
-FULL = Required(10_000, 100_000_000, 100, 10, (250, 1000))
+# faults and reads of the run; `each` kind's effects, `long` instead for those that last long; of each `variant`
+# of a kind; values of D.
+Required = namedtuple("Required", "faults reads each long variant bounds_ms")
+AT_ALL = Required(1, 1, 1, 1, 0, ())
+FULL = Required(10_000, 100_000_000, 100, 10, 1, (250, 1000))
 
 # How a run ends; for an era the checker says it by the same numbers.
 PASSED, VIOLATED, REFUSED, NOT_JUDGED = 0, 1, 3, 5
@@ -71,15 +72,16 @@ class Tally:
         self.begun = time.monotonic()
         self.where = ""
 
-    def fired(self, number, effect):
+    def fired(self, name, effect):
+        """name: number and variant."""
         with self._lock:
-            self.count[number] += 1
-            self.effect[number] += bool(effect)
+            self.count[name] += 1
+            self.effect[name] += bool(effect)
 
-    def trouble(self, number, error):
+    def trouble(self, name, error):
         """It could not be made; that is neither fault nor effect."""
         with self._lock:
-            self.troubled[f"{number}: {error!r}"[:400]] += 1
+            self.troubled[f"{name}: {error!r}"[:400]] += 1
 
     def violation(self, promise, text):
         with self._lock:
@@ -112,9 +114,10 @@ class Tally:
             self.load.update({name: n for name, n in one.items() if isinstance(n, int)})
 
     def fired_json(self, before=None):
-        before = before or (Counter(), Counter())
-        return {n: {"count": self.count[n] - before[0][n], "effect": self.effect[n] - before[1][n]}
-                for n in self.count if self.count[n] > before[0][n]}
+        """By number, since the snapshot."""
+        count, effect = before or (Counter(), Counter())
+        return {n: {"count": of(self.count, n) - of(count, n), "effect": of(self.effect, n) - of(effect, n)}
+                for n in faults.NUMBERS if of(self.count, n) > of(count, n)}
 
     def snapshot(self):
         return Counter(self.count), Counter(self.effect)
@@ -174,8 +177,12 @@ class Tally:
         """Refuses a run that shows less than is required of it."""
         required, self.where = self.required, "the whole run"
         for kind in faults.NUMBERS:
-            if kind in kinds and self.effect[kind] < self.needed(kind):
-                self.refuse(f"{kind} had an effect {self.effect[kind]} times, not {self.needed(kind)}")
+            effect = of(self.effect, kind)
+            if kind in kinds and effect < self.needed(kind):
+                self.refuse(f"{kind} had an effect {effect} times, not {self.needed(kind)}")
+            for name in faults.variants(kind) if kind in kinds and effect else ():
+                if self.effect[name] < required.variant:
+                    self.refuse(f"{name} had an effect {self.effect[name]} times, not {required.variant}")
         if sum(self.effect.values()) < required.faults:
             self.refuse(f"{sum(self.effect.values()):,} faults with effect, not {required.faults:,}")
         if self.checked_reads() < required.reads:
@@ -204,7 +211,9 @@ class Tally:
         return {"verdict": self.verdict(), "seconds": round(time.monotonic() - self.begun, 1),
                 "required": self.required._asdict(),
                 "faults": sum(self.count.values()), "with_effect": sum(self.effect.values()),
-                "fired": self.fired_json(), "checked_reads": self.checked_reads(),
+                "fired": self.fired_json(),
+                "variants": {name: {"count": n, "effect": self.effect[name]} for name, n in self.count.items()},
+                "checked_reads": self.checked_reads(),
                 "age_at_the_library": _summaries(self.ages), "staleness": _summaries(self.staleness),
                 "first_hit_after_healing": _summaries(self.first_hits),
                 "figures": self.figures, "load": self.load, "daemons": {"reads": self.reads, "hits": self.hits},
@@ -220,15 +229,28 @@ class Tally:
         lines = ["| fault | what | endangers | fired | with effect | required | verdict |",
                  "|---|---|---|---|---|---|---|"]
         for number in faults.NUMBERS:
-            if self.count[number] or self.required is FULL:
+            count, effect = of(self.count, number), of(self.effect, number)
+            if count or self.required is FULL:
                 needed = self.needed(number)
                 lines.append(f"| {number} | {faults.title(number)} | {faults.endangers(number)} | "
-                             f"{self.count[number]:,} | {self.effect[number]:,} | "
+                             f"{count:,} | {effect:,} | "
                              f"{needed}{' (lasts long)' if faults.lasts_long(number) else ''} | "
-                             f"{_reached(self.effect[number], needed)} |")
+                             f"{_reached(effect, needed)} |")
         total = sum(self.effect.values())
         lines.append(f"| all | | | {sum(self.count.values()):,} | {total:,} | {self.required.faults:,} | "
                      f"{_reached(total, self.required.faults)} |")
+        return lines
+
+    def variant_table(self):
+        """Of the kinds that have several."""
+        lines = ["| variant | fired | with effect | required | verdict |", "|---|---|---|---|---|"]
+        needed = self.required.variant
+        for number in faults.NUMBERS:
+            names = faults.variants(number)
+            for name in names if len(names) > 1 else ():
+                if self.count[name] or self.required is FULL:
+                    lines.append(f"| {name} | {self.count[name]:,} | {self.effect[name]:,} | {needed} | "
+                                 f"{_reached(self.effect[name], needed)} |")
         return lines
 
     def read_table(self):
@@ -250,7 +272,8 @@ class Tally:
         return lines
 
     def report(self):
-        lines = [*self.fault_table(), "", *self.read_table(), "", *self.times_table(), ""]
+        lines = [*self.fault_table(), "", *self.variant_table(), "", *self.read_table(), "",
+                 *self.times_table(), ""]
         lines.append("load: " + ", ".join(f"{n} {value:,}" for n, value in self.load.items()))
         lines.append(f"hits {self.hits:,} of {self.reads:,} reads of the daemons")
         lines += [f"{name}: {value:.2f}" for name, value in sorted(self.figures.items())]
@@ -267,6 +290,11 @@ class Tally:
 
 def _summaries(by_bound):
     return {f"D={bound_ms} ms": one.summary() for bound_ms, one in sorted(by_bound.items())}
+
+
+def of(counter, number):
+    """All variants of a number."""
+    return sum(n for name, n in counter.items() if name.split()[0] == number)
 
 
 def _reached(value, needed):

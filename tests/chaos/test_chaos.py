@@ -10,14 +10,14 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import chaos
 import faults
 import plan
-from tally import NOT_JUDGED, PASSED, REFUSED
+from tally import NOT_JUDGED, PASSED
 
 
 @pytest.mark.timeout(600)
 def test_every_kind_of_fault_is_survived():
-    """A run that shows less than it should is done again; only what the machine is too slow for is skipped."""
+    """What the machine is too slow for is done again, and then skipped; a run that shows too little fails."""
     status = chaos.main(["--each-once", "--seed", "1"])
-    if status in (REFUSED, NOT_JUDGED):
+    if status == NOT_JUDGED:
         status = chaos.main(["--each-once", "--seed", "2"])
     if status == NOT_JUDGED:
         pytest.skip("the machine is too busy: no promise was seen broken, and not all were tried")

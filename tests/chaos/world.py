@@ -30,6 +30,20 @@ def _pid(process):
     return process and process.pid
 
 
+def expect_bounded(daemon, violation):
+    """BOUNDMEM, also of the time in which a fault was there. MiB beyond the cache."""
+    used, size = peak_bytes(daemon.process.pid), daemon.config["cache"]["max_memory"]
+    if used > size + BUFFERS + BEYOND:
+        violation("BOUNDMEM", f"{daemon.config['pod']['id']} has used {used >> 20} MiB of memory")
+    return (used - size) / (1 << 20)
+
+
+def peak_bytes(pid):
+    """The most that has been resident."""
+    with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as f:
+        return next((int(line.split()[1]) << 10 for line in f if line.startswith("VmHWM:")), 0)
+
+
 class Pod:
     """A daemon, and its counters over several lives. `lock` is held by whoever stops or kills it."""
 
@@ -41,7 +55,8 @@ class Pod:
 
     def kill_and_start(self, prefix=None):
         self.note_stats(0.2)
-        self.expect_alive()
+        if self.expect_alive():
+            self.expect_bounded()
         self.daemon.kill()
         self.daemon.prefix = [*PREFERRED, *(prefix or [])]
         self.start()
@@ -84,10 +99,8 @@ class Pod:
             self.violation("NOCRASH", f"pod {self.number} ended with {status}: {self.daemon.log()[-2000:]}")
         return status is None
 
-    def expect_bounded(self, max_memory):
-        used = self.daemon.rss_bytes()
-        if used > max_memory + BUFFERS + BEYOND:
-            self.violation("BOUNDMEM", f"pod {self.number} uses {used >> 20} MiB of memory")
+    def expect_bounded(self):
+        return expect_bounded(self.daemon, self.violation)
 
 
 class World:
@@ -100,7 +113,7 @@ class World:
         self.keys = load_options["keys"]
         self.over = threading.Event()
         self.redis_lock = threading.RLock()
-        self.phase_number = 0
+        self.phase_number = self.phase_seconds = 0
         self.losses = 0  # beginnings and ends
         self.evictions = 0
         self.totals = []  # of each load, at the end
@@ -151,7 +164,8 @@ class World:
         daemon = Daemon(redis=self.links[number].address, pod=f"pod-{number}", dir=self.dir, config={
             "redis": {"username": "pod", "password_file": password}, "limits": {"connections": 1000},
             "staleness": {"bound": f"{self.era.bound_ms}ms", "min_replicas": int(self.topology.guarded)},
-            "cache": {"max_memory": self.era.max_memory, "max_value": "64K"},
+            "cache": {"max_memory": self.era.max_memory, "max_value": "64K",
+                      "propagate": "invalidate" if number < self.era.invalidating else "value"},
             "log": {"level": "info" if self.topology.clocks else "warning"}},
             env=self._clock_env(f"pod-{number}") if self.topology.clocks else None, prefix=PREFERRED)
         self._stack.callback(daemon.remove)
@@ -164,11 +178,11 @@ class World:
 
     def _start_load(self, options):
         sockets = [pod.daemon.socket for pod in self.pods]
-        self.loads = []
+        self.loads, self.next_load = [], 2
         for number in range(2):
             self.loads.append(Load(self.history, sockets, number, {
                 **options, "seed": self.era.seed + number, "bound-ms": self.era.bound_ms}))
-            self._stack.callback(self.loads[-1].process.kill)
+            self._stack.callback(self.loads[-1].kill)
         self.monitor = Monitor(self.history, self._watched)
         self._stack.callback(self.monitor.process.kill)
         checked = ["--bound-ms", str(self.era.bound_ms)]
@@ -253,6 +267,12 @@ class World:
             if name.endswith(".rdb"):
                 os.unlink(os.path.join(self.redis.dir, name))
 
+    def replicated(self, patience_ms):
+        """The replica acknowledges, within that time, all that was committed until now."""
+        with self.redis.client(socket_timeout=10, single_connection_client=True) as client:
+            client.publish("chaos:pulse", "")  # WAIT is for what the same connection did
+            return client.execute_command("WAIT", 1, patience_ms) >= 1
+
     def fail_over(self, clean):
         """The replica becomes the primary. False if a clean one was wanted and the replica did not catch up."""
         old, new = self.redis, self.replica
@@ -309,10 +329,8 @@ class World:
         """Until it acknowledges: before that the replica guard refuses, and rightly."""
         deadline = time.monotonic() + 20 * PATIENCE
         while self.topology.guarded and time.monotonic() < deadline:
-            with self.redis.client(socket_timeout=10, single_connection_client=True) as client:
-                client.publish("chaos:pulse", "")
-                if client.execute_command("WAIT", 1, 50) >= 1:
-                    return
+            if self.replicated(50):
+                return
         if self.topology.guarded:
             self.refuse("the replica does not come back")
 
@@ -345,7 +363,7 @@ class World:
         """Ends load and daemons; gives back what the checker says: exit status, report, text."""
         for pod in self.pods:
             pod.note_stats(5)
-            pod.expect_bounded(self.era.max_memory)
+            self.figure("highest memory of a daemon beyond its cache, MiB", pod.expect_bounded())
         self.check.write(fired, [life for pod in self.pods for life in pod.lives])
         for load in self.loads:
             status = load.stop()

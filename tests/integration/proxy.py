@@ -25,6 +25,9 @@ from proxy_parts import (ALL, BOTH, DATA, QUEUE_LIMIT, SUBSCRIPTION, TO_CLIENT, 
                          Message)
 
 
+BYTES_OF_A_TURN = 256  # of a connection that gets them one by one, so that the others have their turn; picked
+
+
 class Proxy:
     """
     upstream and listen: path of a Unix socket, or (host, port). Without listen: a free loopback port.
@@ -95,9 +98,13 @@ class Proxy:
         return self._thread.native_id
 
     def cut(self, which=ALL, reset=False):
-        """Closes connections now; gives back how many. reset: with RST where the socket is TCP."""
+        """
+        Closes connections now; gives back how many. reset: with RST where the socket is TCP. What a stall holds
+        back never arrives.
+        """
         with self._changing():
             chosen = [c for c in self._connections if _chosen(c, which)]
+            self.fired["stall"] += self._held(chosen, self._stalled)
             for connection in chosen:
                 self._end(connection, reset)
             self.fired["cut"] += len(chosen)
@@ -110,6 +117,14 @@ class Proxy:
                 for pipe in connection.pipes:
                     if _chosen(connection, which) and direction in (BOTH, pipe.direction):
                         pipe.cut_in = count
+
+    def cut_frame(self, at, which=ALL, direction=TO_CLIENT):
+        """Cuts each connection that is open now before that byte of its next frame that is longer."""
+        with self._changing():
+            for connection in self._connections:
+                for pipe in connection.pipes:
+                    if _chosen(connection, which) and direction in (BOTH, pipe.direction):
+                        pipe.cut_at = at
 
     def refuse(self, on=True):
         """New connections are refused (ECONNREFUSED, or no socket at all); open ones live on."""
@@ -172,7 +187,7 @@ class Proxy:
             self._corrupt.clear()
             for connection in self._connections:
                 for pipe in connection.pipes:
-                    pipe.cut_in = None
+                    pipe.cut_in = pipe.cut_at = None
 
     def heal(self):
         """Ends every fault; what was held back arrives."""
@@ -209,9 +224,11 @@ class Proxy:
 
     def _lift(self, ways):
         """Ends stalls; those that held something back have fired."""
-        held = sum(pipe.holds() for c in self._connections for pipe in c.pipes if self._set(ways, pipe))
-        self.fired["stall"] += held
+        self.fired["stall"] += self._held(self._connections, ways)
         self._stalled -= ways
+
+    def _held(self, connections, ways):
+        return sum(pipe.holds() for c in connections for pipe in c.pipes if self._set(ways, pipe))
 
     def _open_listener(self):
         family = socket.AF_UNIX if isinstance(self._listen, str) else socket.AF_INET
@@ -351,8 +368,11 @@ class Proxy:
             _, data = pipe.queue.popleft()
             pipe.queued -= len(data)
             pipe.out += data
-        while pipe.out:
-            size = 1 if self._set(self._one_byte, pipe) else len(pipe.out)
+        one_byte, half_open = self._set(self._one_byte, pipe), self._set(self._stalled, pipe.other)
+        for _ in range(BYTES_OF_A_TURN):
+            if not pipe.out:
+                break
+            size = 1 if one_byte else len(pipe.out)
             if pipe.cut_in is not None:
                 size = min(size, pipe.cut_in)
                 if size == 0:
@@ -367,10 +387,11 @@ class Proxy:
                 self._end(pipe.connection)
                 return
             pipe.out = pipe.out[sent:]
-            self.fired["one_byte"] += size == 1
+            self.fired["one_byte"] += one_byte
+            self.fired["half_open"] += half_open * sent
             if pipe.cut_in is not None:
                 pipe.cut_in -= sent
-        if pipe.ended and not pipe.queue:
+        if pipe.ended and not pipe.queue and not pipe.out:
             self._end(pipe.connection)
 
     def _turn(self, ready):

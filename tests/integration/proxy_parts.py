@@ -45,6 +45,7 @@ class Pipe:
         self.out = b""                    # due, not written yet
         self.ended = False                # the source has closed
         self.cut_in = None                # bytes until the connection is cut
+        self.cut_at = None                # byte of the next frame long enough at which it is cut
 
     def holds(self):
         """Is something held back here?"""
@@ -55,7 +56,14 @@ class Pipe:
         except OSError:
             return False
 
+    @property
+    def other(self):
+        """The other direction of the connection."""
+        return self.connection.pipes[self is self.connection.pipes[0]]
+
     def push(self, data, due):
+        if self.cut_at is not None and self.cut_at < len(data):
+            self.cut_in, self.cut_at = self.queued + len(self.out) + self.cut_at, None
         self.queue.append((due, data))
         self.queued += len(data)
 

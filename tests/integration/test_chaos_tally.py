@@ -4,6 +4,7 @@ import random
 import sys
 import threading
 import types
+from unittest.mock import Mock
 
 import pytest
 import redis as redis_py
@@ -15,6 +16,7 @@ import chaos
 import fault
 import faults
 import plan
+import redis_faults
 from tally import FULL, NOT_JUDGED, PASSED, REFUSED, VIOLATED, Tally
 from topology import TOPOLOGIES
 
@@ -35,8 +37,9 @@ def shown(without=None, times=0, reads=FULL.reads, bounds=(250, 1000), hits=9):
     """A run that shows all that is required, but for what is said."""
     tally = Tally(FULL)
     for kind in faults.NUMBERS:
-        for _ in range(times if kind == without else 500):
-            tally.fired(kind, True)
+        names = [name for name in faults.variants(kind) if name != without or kind == without]
+        for n in range(times if kind == without else 500):
+            tally.fired(names[n % len(names)], True)
     for number in range(ERAS):
         bound_ms = bounds[number % len(bounds)]
         tally.checked(era(number, bound_ms), PASSED, report(reads // ERAS, bound_ms), "", tally.snapshot())
@@ -54,6 +57,8 @@ def test_a_run_that_shows_all_is_passed():
 @pytest.mark.parametrize("but, why", [
     ({"without": "F7", "times": 99}, "F7 had an effect 99 times, not 100"),
     ({"without": "F13", "times": 9}, "F13 had an effect 9 times, not 10"),
+    ({"without": "F16 FLUSHALL"}, "F16 FLUSHALL had an effect 0 times, not 1"),
+    ({"without": "F8 output-buffer kill"}, "F8 output-buffer kill had an effect 0 times, not 1"),
     ({"reads": FULL.reads - ERAS}, "99,999,980 checked reads, not 100,000,000"),
     ({"bounds": (250,)}, "D = 1000 ms was not tried"),
     ({"hits": 5}, "hits were 5 of 10 reads, not more than half"),
@@ -67,6 +72,28 @@ def test_a_run_that_shows_less_is_refused(but, why):
 
 def test_what_lasts_long_is_required_less_often():
     assert shown("F13", 10).status() == PASSED
+
+
+def test_one_variant_does_not_stand_for_another():
+    tally = Tally(FULL)
+    for _ in range(100):
+        tally.fired("F8 message lost", True)
+    tally.fired("F8 output-buffer kill", False)
+    tally.expect_shown(["F8"])
+    assert "F8 output-buffer kill had an effect 0 times, not 1" in [one["text"] for one in tally.refusals]
+    assert tally.fired_json() == {"F8": {"count": 101, "effect": 100}}
+    assert "| F8 output-buffer kill | 1 | 0 | 1 | MISSED |" in tally.report()
+
+
+def test_every_variant_has_its_turn_before_one_comes_again():
+    class Drawn(fault.Fault):
+        number, variants = "F1", ("a", "a", "b")
+
+    one, names = Drawn(Mock(), random.Random(1)), []
+    for _ in range(30):
+        one.draw()
+        names.append(one.name)
+    assert all(sorted(names[at:at + 3]) == ["F1 a", "F1 a", "F1 b"] for at in range(0, 30, 3))
 
 
 def test_a_fault_without_effect_does_not_count():
@@ -89,7 +116,7 @@ def test_what_fired_and_was_read_on_a_machine_too_slow_does_not_count():
     tally.fired("F7", True)
     late = report(1000, stalled_share=0.4, violations={"AVAIL": {"count": 3}})
     tally.checked(era(), NOT_JUDGED, late, "AVAIL violated 3 times\n", before)
-    assert tally.checked_reads() == 0 and tally.effect["F7"] == 0
+    assert tally.checked_reads() == 0 and tally.fired_json() == {}
     assert not tally.violations and "not judged" in tally.report()
     tally.expect_shown(["F7"])
     assert tally.status() == NOT_JUDGED and "verdict: not judged" in tally.report()
@@ -175,3 +202,10 @@ def test_a_share_of_the_eras_clears():
     clearing = [one for one in eras if one.clears]
     assert clearing and len(clearing) * 2 <= len(eras)
     assert {one.topology.name for one in clearing} <= {"always", "everysec", "clocks", "aof-no"}
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_full_run_kills_redis_under_every_persistence(seed):
+    eras = plan.draw(seed, 28.5, 12)
+    under = {one.topology.name for one in eras if any("F12" in phase.kinds for phase in one.phases)}
+    assert under == set(redis_faults.RedisKilled.topologies)

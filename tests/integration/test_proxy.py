@@ -204,6 +204,45 @@ def test_a_cut_comes_after_exactly_so_many_bytes(proxy, count):
     assert proxy.fired["cut_after"] == 1
 
 
+@pytest.mark.parametrize("at", [0, 1, 5, 9, 26])
+def test_a_cut_in_a_frame_waits_for_one_that_is_long_enough(proxy, at):
+    data = client(proxy).client()
+    data.ping()
+    proxy.cut_frame(at)
+    sock, received = data.connection._sock, b""
+    sock.sendall(resp.encode("ECHO", "") + resp.encode("ECHO", "x" * 20))
+    while piece := sock.recv(100):
+        received += piece
+    short, long = b"$0\r\n\r\n", b"$20\r\n" + b"x" * 20 + b"\r\n"
+    assert received == (short[:at] if at < len(short) else short + long[:at])
+    assert proxy.fired["cut_after"] == 1
+
+
+def test_what_arrives_while_the_other_direction_stands_still_is_counted(proxy, server):
+    pubsub = subscriber(proxy)
+    proxy.stall(direction=TO_REDIS)
+    before = proxy.fired["half_open"]
+    server.client().publish("c", "one way")
+    assert payload(pubsub) == b"one way"
+    proxy.count()  # once it has the lock the turn that wrote the message is over
+    assert proxy.fired["half_open"] > before
+    proxy.resume()
+    before = proxy.fired["half_open"]
+    server.client().publish("c", "both ways")
+    assert payload(pubsub) == b"both ways" and proxy.fired["half_open"] == before
+
+
+def test_a_cut_counts_what_was_held_back_and_will_not_arrive(proxy):
+    one, other = client(proxy).client(), client(proxy).client()
+    for each in (one, other):
+        each.ping()
+    proxy.stall(direction=TO_REDIS)
+    one.connection.send_command("PING")
+    assert proxy.cut() == 2
+    proxy.resume()
+    assert proxy.fired["stall"] == 1
+
+
 def test_refused_connections_are_refused_until_healed(proxy):
     proxy.refuse()
     with pytest.raises(redis_py.ConnectionError):
