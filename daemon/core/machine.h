@@ -373,6 +373,7 @@ void probe_heard(struct core *core, const struct message *message);
 void probe_inspected(struct core *core, bool ok, struct slice text);
 void probe_written(struct core *core, const struct core_event *event);
 void probe_failed(struct core *core, const char *what, struct slice text);
+void probe_lost(struct core *core); /* the connection went with it */
 
 /* view.c */
 /* trace_event(core, TRACE_CONFIRM, .key = key, .seq = seq): one line for what has happened. */

@@ -48,6 +48,12 @@ void probe_failed(struct core *core, const char *what, struct slice text)
         probe_note(core);
 }
 
+void probe_lost(struct core *core)
+{
+    if (core->probe.state == PROBE_SENT)
+        core->probe.state = PROBE_WANTED;
+}
+
 static void probe_check(struct core *core)
 {
     struct probe *probe = &core->probe;

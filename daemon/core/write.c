@@ -305,7 +305,9 @@ void write_expired(struct core *core, struct pending_write *pending)
 /* The link is lost with the write on it. Whoever waits is told at the deadline. */
 void write_link_down(struct core *core, struct pending_write *pending)
 {
-    if (pending->answered) {
+    if (pending->answered || pending->probe) {
+        if (pending->probe)
+            probe_lost(core); /* nobody waits for it: it is tried again when the link is back */
         pending_forget(core, pending);
         return;
     }

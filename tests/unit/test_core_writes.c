@@ -146,6 +146,27 @@ static void a_refused_probe_is_said_and_refuses_writes(void **state)
     rig_close(&rig);
 }
 
+static void a_probe_that_went_with_its_connection_is_repeated_as_soon_as_there_is_another(void **state)
+{
+    (void)state;
+    struct core_config config = config_default();
+    struct rig rig;
+    struct core_status status;
+    config.probe = true;
+    rig_open(&rig, &config);
+    make_ready(&rig);
+    want(&rig, FX_WRITE);
+    rig.now += 10 * MS;
+    link_down(&rig, LINK_DATA);
+    rig.now += 10 * MS;
+    link_up(&rig, LINK_DATA);
+    identity(&rig, want(&rig, FX_IDENTITY)->identity.id);
+    want(&rig, FX_WRITE);
+    core_get_status(rig.core, rig.now, &status);
+    assert_string_equal(status.writes_text, "");
+    rig_close(&rig);
+}
+
 /* The start-up probe passes; answers what it asks. */
 static void prove_writes(struct rig *rig)
 {
@@ -304,6 +325,7 @@ int main(void)
         cmocka_unit_test(the_deadline_in_store_time_is_never_later_than_the_callers),
         cmocka_unit_test(writes_wait_until_the_right_to_write_is_proven),
         cmocka_unit_test(a_refused_probe_is_said_and_refuses_writes),
+        cmocka_unit_test(a_probe_that_went_with_its_connection_is_repeated_as_soon_as_there_is_another),
         cmocka_unit_test(after_a_clear_nothing_is_said_of_links),
         cmocka_unit_test(a_right_that_is_withdrawn_is_said_until_it_is_back_and_refuses_nothing_itself),
         cmocka_unit_test(a_readers_set_stays_local_and_yields_to_committed_news),
