@@ -42,9 +42,15 @@ static uint64_t least_cleared(const struct core *core, const struct meta *meta)
     return core->view.adopted && same && core->view.cleared > meta->cleared ? core->view.cleared : meta->cleared;
 }
 
+/* A complete meta is the store's word for all pods. Until there is one, each goes by what it knows. */
+static uint64_t cleared_under(const struct core *core, const struct meta *meta)
+{
+    return meta->state == META_OK ? meta->cleared : least_cleared(core, meta);
+}
+
 static void adopt(struct core *core, const struct meta *meta, const struct run_id *run, const char *why)
 {
-    uint64_t cleared = least_cleared(core, meta);
+    uint64_t cleared = run_id_equal(&core->view.run, run) ? cleared_under(core, meta) : meta->cleared;
 
     proof_forget(core, why);
     core->view = (struct store_view){.adopted = true, .meta = *meta, .cleared = cleared, .run = *run};
@@ -79,9 +85,8 @@ bool proof_fetch_matches(const struct core *core, const struct core_event *event
 
 enum fetch_result proof_fetch_found(const struct core *core, const struct core_event *event)
 {
-    uint64_t cleared = least_cleared(core, &event->fetched.meta);
-
-    if (event->fetched.result == FETCH_RECORD && event->fetched.record.seq <= cleared)
+    if (event->fetched.result == FETCH_RECORD &&
+        event->fetched.record.seq <= cleared_under(core, &event->fetched.meta))
         return FETCH_ABSENT;
     return event->fetched.result;
 }

@@ -160,7 +160,7 @@ struct guard {
 struct store_view {
     bool adopted;
     struct meta meta;  /* state, epoch and run; seq and cleared as last read */
-    uint64_t cleared;  /* known: what meta says, or what it has forgotten without beginning another history */
+    uint64_t cleared;  /* what meta says, or, while it is not complete, what it said before */
     struct run_id run; /* of the server */
 };
 
