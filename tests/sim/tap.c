@@ -378,6 +378,10 @@ static void tap_answer(struct pod *pod, struct core *core, const struct core_eff
     a.told_position = pod->told_position[read.key];
     if (fx->read_done.outcome <= READ_LOCAL && fx->read_done.outcome != READ_ABSENT)
         a.content = world_content(w, fx->read_done.value, &replaced);
+    /* Without meta nothing tells a pod that the store was emptied between as_of and its answer. */
+    if (a.epoch >= 0 && !status.epoch.text[0] &&
+        check_position(w, a.epoch, read.key, a.content, fx->read_done.version) < 0)
+        a.epoch = truth_find_epoch_at(&w->truth, &status.epoch, &status.run, a.at);
     world_log(w, pod->number, read.key, "core answers: outcome %d reason %d version %llu content %d as_of %.6f%s",
               (int)a.outcome, (int)fx->read_done.reason, (unsigned long long)a.version, a.content,
               (double)a.as_of / 1e9, hit ? " (hit)" : "");
