@@ -39,21 +39,13 @@ static uint64_t least_cleared(const struct core *core, const struct meta *meta)
 {
     bool same = meta->state != META_OK || epoch_equal(&core->view.meta.epoch, &meta->epoch);
 
-    return core->view.adopted && same && core->view.cleared > meta->cleared ? core->view.cleared : meta->cleared;
-}
-
-/* A complete meta is the store's word for all pods. Until there is one, each goes by what it knows. */
-static uint64_t cleared_under(const struct core *core, const struct meta *meta)
-{
-    return meta->state == META_OK ? meta->cleared : least_cleared(core, meta);
+    return core->view.adopted && same ? core->view.meta.cleared : 0;
 }
 
 static void adopt(struct core *core, const struct meta *meta, const struct run_id *run, const char *why)
 {
-    uint64_t cleared = run_id_equal(&core->view.run, run) ? cleared_under(core, meta) : meta->cleared;
-
     proof_forget(core, why);
-    core->view = (struct store_view){.adopted = true, .meta = *meta, .cleared = cleared, .run = *run};
+    core->view = (struct store_view){.adopted = true, .meta = *meta, .run = *run};
     core->highest = meta->seq;
     core->counters.epochs++;
 
@@ -83,10 +75,9 @@ bool proof_fetch_matches(const struct core *core, const struct core_event *event
            meta_matches(core, &event->fetched.closing, event->fetched.meta.seq);
 }
 
-enum fetch_result proof_fetch_found(const struct core *core, const struct core_event *event)
+enum fetch_result proof_fetch_found(const struct core_event *event)
 {
-    if (event->fetched.result == FETCH_RECORD &&
-        event->fetched.record.seq <= cleared_under(core, &event->fetched.meta))
+    if (event->fetched.result == FETCH_RECORD && event->fetched.record.seq <= event->fetched.meta.cleared)
         return FETCH_ABSENT;
     return event->fetched.result;
 }

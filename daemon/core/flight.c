@@ -384,7 +384,7 @@ static void flight_absent(struct core *core, struct flight *flight, uint64_t seq
 static void flight_arrived(struct core *core, struct flight *flight, const struct core_event *event)
 {
     const struct record *record = &event->fetched.record;
-    enum fetch_result found = proof_fetch_found(core, event);
+    enum fetch_result found = proof_fetch_found(event);
 
     if (event->fetched.status == REPLY_NOT_SENT) {
         request_requeue(core, &flight->request);

@@ -160,7 +160,6 @@ struct guard {
 struct store_view {
     bool adopted;
     struct meta meta;  /* state, epoch and run; seq and cleared as last read */
-    uint64_t cleared;  /* what meta says, or, while it is not complete, what it said before */
     struct run_id run; /* of the server */
 };
 
@@ -290,7 +289,7 @@ void proof_doubt(struct core *core);
  * when it was sent. */
 bool proof_fetch_matches(const struct core *core, const struct core_event *event, uint64_t highest);
 /* What it found; a record that a clear covers is absent. */
-enum fetch_result proof_fetch_found(const struct core *core, const struct core_event *event);
+enum fetch_result proof_fetch_found(const struct core_event *event);
 
 /* apply.c */
 enum applied { APPLIED_NEWER, APPLIED_SAME, APPLIED_REJECTED };

@@ -135,7 +135,7 @@ static enum look_result compare(struct core *core, const struct inspection *insp
         return LOOK_UNKNOWN;
     if (!entry || entry->seq != inspection->sampler.seq)
         return LOOK_MOVED_ON;
-    switch (proof_fetch_found(core, event)) {
+    switch (proof_fetch_found(event)) {
     case FETCH_RECORD:
         return compare_record(entry, &event->fetched.record, ret_finding);
     case FETCH_INVALID:

@@ -198,7 +198,7 @@ static void inspect_push(struct core *core, uint64_t token, struct slice key, en
     if (!event)
         return;
     effect->inspect_done.text = event->fetched.text;
-    effect->inspect_done.result = proof_fetch_found(core, event);
+    effect->inspect_done.result = proof_fetch_found(event);
     effect->inspect_done.record = event->fetched.record;
 }
 

@@ -428,7 +428,7 @@ static void write_answered(struct core *core, struct pending_write *pending, con
         if (epoch_equal(&pending->epoch, &core->view.meta.epoch)) {
             proof_forget(core, "this pod cleared the store");
             core->view.meta.epoch = event->written.epoch;
-            core->view.meta.cleared = core->view.cleared = event->written.seq;
+            core->view.meta.cleared = event->written.seq;
             core->highest = event->written.seq;
             core->counters.epochs++;
             proof_doubt(core);

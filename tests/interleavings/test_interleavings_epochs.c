@@ -65,8 +65,7 @@ static void without_meta_nothing_is_a_hit(void **state)
     harness_close(&rig);
 }
 
-/* A pod that may not set the next epoch reads on; it knows what was cleared, though meta does not say it any more.
- */
+/* A pod that may not set the next epoch reads on. Whatever else is wrong with meta: what it says to be cleared is. */
 static void what_was_cleared_stays_absent_while_meta_is_unreadable(void **state)
 {
     static const enum meta_state lost[] = {META_MISSING, META_INVALID};
@@ -75,8 +74,9 @@ static void what_was_cleared_stays_absent_while_meta_is_unreadable(void **state)
     for (unsigned i = 0; i < 2; i++) {
         struct rig rig;
         struct core_config config = config_default();
-        struct core_event beat = {.type = EV_IDENTITY,
-                                  .identity = {.master = true, .run = run_now(), .meta = {.state = lost[i]}}};
+        struct core_event beat = {
+            .type = EV_IDENTITY,
+            .identity = {.master = true, .run = run_now(), .meta = {.state = lost[i], .cleared = 7}}};
         struct core_event event = {.type = EV_FETCHED,
                                    .fetched = {.result = FETCH_RECORD, .record = record_of(6, 6, "cleared")}};
 
