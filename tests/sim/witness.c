@@ -134,7 +134,8 @@ static int epoch_find(struct node *node, const struct meta *meta)
         return epoch;
     epoch = truth_begin_epoch(&w->truth, &meta->epoch, &run, world_now(w));
     w->truth.epochs[epoch].begins_at_seq = meta->seq;
-    if (node->index != w->primary)
+    /* Not while the primary follows this one: its role flaps. */
+    if (node->index != w->primary && server_master(w->nodes[w->primary].server) != node->server)
         w->truth.epochs[epoch].superseded = world_now(w);
     world_log(w, -1, -1, "node%d: epoch %d begins: id %.6s run %.6s seq %" PRIu64, node->index, epoch,
               meta->epoch.text[0] ? meta->epoch.text : "none", run.text, meta->seq);
