@@ -336,6 +336,20 @@ static bool flight_confirmed(struct core *core, struct flight *flight, const str
     return true;
 }
 
+/* By the store's clock; but no longer than the life it was given, since that clock may have been set back. */
+static uint64_t flight_expiry(const struct core *core, const struct flight *flight, const struct record *record)
+{
+    uint64_t written_ms = record->timestamp_ns / NS_PER_MS, by_clock, longest;
+
+    if (record->expiry_ms == 0)
+        return 0;
+    by_clock = proof_local_time(core, record->expiry_ms * 1000);
+    longest = flight->sent_at;
+    if (record->expiry_ms > written_ms)
+        longest += (record->expiry_ms - written_ms) * NS_PER_MS;
+    return by_clock > 0 && by_clock < longest ? by_clock : longest;
+}
+
 static void flight_record(struct core *core, struct flight *flight, const struct record *record)
 {
     struct apply_result result;
@@ -352,7 +366,7 @@ static void flight_record(struct core *core, struct flight *flight, const struct
     struct apply_how how = {
         .origin = "fetch",
         .generation = flight->generation,
-        .expires_at = record->expiry_ms == 0 ? 0 : proof_local_time(core, record->expiry_ms * 1000),
+        .expires_at = flight_expiry(core, flight, record),
         .insert = true,
     };
     if (record->seq > core->ahead)

@@ -56,8 +56,13 @@ static enum position position_of_value(struct seen *s, bool final)
         return missing(s, final, "a value that was never committed:");
     if (w->twice)
         return UNKNOWN;
-    if (history_fold(w->version) != s->r->what >> NUMBER_BITS)
+    if (history_fold(w->version) != s->r->what >> NUMBER_BITS) {
+        /* Known is the version of the attempt that was acknowledged; an earlier one got its own, and was lost
+         * since. */
+        if (!s->j->truth->total && w->doubt && !w->asked)
+            return UNKNOWN;
         violate(s, P_NOGARB, NULL, "the value under another version than it was committed with:");
+    }
     s->order = w->order;
     s->epoch = w->epoch;
     return KNOWN;

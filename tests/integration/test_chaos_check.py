@@ -385,6 +385,20 @@ def written(number, version, begin, end, epoch="e1"):
             f"epoch=00000000000000{epoch}"]
 
 
+@pytest.mark.parametrize("first, promises", [("indeterminate", ""), ("timeout", "NOGARB")])
+def test_a_first_attempt_that_a_loss_took_away_had_a_version_of_its_own(folder, first, promises):
+    lines = ["", "invoked t=100 pod=0 key=1 n=1:1",
+             f"answered t=110 i=100 pod=0 key=1 n=1:1 out={first}",
+             "get t=120 i=115 pod=1 key=1 out=value n=1:1 v=7 asof=114",
+             "phase t=201 kind=loss at=150 arg=200",
+             "invoked t=210 pod=0 key=1 n=1:1",
+             "answered t=220 i=210 pod=0 key=1 n=1:1 out=accepted v=9 seq=9 epoch=00000000000000e2 retry=1",
+             "get t=230 i=225 pod=1 key=1 out=value n=1:1 v=7 asof=114",
+             "get t=240 i=235 pod=0 key=1 out=value n=1:1 v=9 asof=230"]
+    _, report, text = check(folder, lines, "--truth", "acks")
+    assert ("NOGARB" in report["violations"]) == bool(promises), text
+
+
 OLDER = "get t=2500 i=2490 pod=0 key=1 out=value n=1:1 v=1 asof=2400"
 
 

@@ -65,7 +65,8 @@ static void without_meta_nothing_is_a_hit(void **state)
     harness_close(&rig);
 }
 
-/* A pod that may not set the next epoch reads on. Whatever else is wrong with meta: what it says to be cleared is. */
+/* A pod that may not set the next epoch reads on. Whatever else is wrong with meta: what it says to be cleared is.
+ */
 static void what_was_cleared_stays_absent_while_meta_is_unreadable(void **state)
 {
     static const enum meta_state lost[] = {META_MISSING, META_INVALID};

@@ -329,6 +329,32 @@ static void a_life_that_ends_soon_after_the_start_of_the_daemon_is_not_lengthene
     rig_close(&rig);
 }
 
+/* The store's clock was an hour ahead when the record was written, or has been set back since. */
+static void a_life_is_never_longer_than_it_was_given(void **state)
+{
+    struct rig rig;
+    struct core_view view;
+    struct core_config config = config_default();
+    struct record record = record_of(5, 1, "value");
+    uint64_t hour_later_us;
+    (void)state;
+
+    rig_open(&rig, &config);
+    make_ready(&rig);
+    hour_later_us = STORE_US + rig.now / NS_PER_US + UINT64_C(3600000000);
+    record.timestamp_ns = hour_later_us * NS_PER_US;
+    record.expiry_ms = hour_later_us / 1000 + 200;
+    get(&rig, "k");
+    fetched(&rig, want(&rig, FX_FETCH)->fetch.id, FETCH_RECORD, record);
+    rig.now += 150 * MS;
+    core_view(rig.core, rig.now, slice_text("k"), &view);
+    assert_true(view.cached);
+    rig.now += 51 * MS;
+    core_view(rig.core, rig.now, slice_text("k"), &view);
+    assert_false(view.cached);
+    rig_close(&rig);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -347,6 +373,7 @@ int main(void)
         cmocka_unit_test(one_call_more_than_may_wait_is_refused_as_busy),
         cmocka_unit_test(the_hook_replaces_what_readers_see_and_rejects_into_fetches),
         cmocka_unit_test(a_life_that_ends_soon_after_the_start_of_the_daemon_is_not_lengthened),
+        cmocka_unit_test(a_life_is_never_longer_than_it_was_given),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
