@@ -7,6 +7,9 @@ import struct
 import termios
 import time
 
+import redis as redis_py
+
+from converged import META
 from daemon import ACCEPTED, DUPLICATE, FRESH, Client, RpcError
 from fault import Fault
 
@@ -199,7 +202,7 @@ class Race(Fault):
     def once(self):
         self.lap += 1
         key = b"race:%d:%d:%d" % (self.world.phase_number, self.lane, self.lap)
-        sent, accepted, collisions = [], {}, 0
+        sent, accepted, collisions, epoch = [], {}, 0, self._epoch()
         unbroken, evictions = self.world.unbroken(), self.world.evictions
         clients = [Client(self.rng.choice(self.world.pods).daemon.socket, 2.5) for _ in range(self.writers)]
         try:
@@ -208,16 +211,23 @@ class Race(Fault):
                 value = b"%d of writer %d" % (version, n)
                 sent.append((client, version, value, client.send("set", key, value, {"version": version})))
             for client, version, value, number in sent:
-                outcome, epoch = self._outcome(client, number)
+                outcome, of = self._outcome(client, number)
                 collisions += outcome is not None and outcome not in (ACCEPTED, DUPLICATE)
                 if outcome == ACCEPTED:
-                    accepted.setdefault((epoch, version), []).append(value)
+                    accepted.setdefault((of, version), []).append(value)
             if self.world.evictions == evictions:  # else the history of the key may have ended
-                self._judge(key, clients, accepted, unbroken)
+                # A clear ends it as well, by a new epoch.
+                self._judge(key, clients, accepted, lambda: unbroken() and epoch and self._epoch() == epoch)
         finally:
             for client in clients:
                 client.close()
         return collisions > 0
+
+    def _epoch(self):
+        try:
+            return self.redis.hget(META, "epoch")
+        except (OSError, redis_py.RedisError):
+            return None  # another fault's
 
     @staticmethod
     def _outcome(client, number):
