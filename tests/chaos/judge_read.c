@@ -79,7 +79,7 @@ static enum position position_of_absent(struct seen *s, bool final)
     s->order = absent.order;
     s->epoch = absent.epoch;
     s->number = absent.number;
-    return KNOWN;
+    return absent.number && truth_write_at(s->j->truth, absent.number)->twice ? UNKNOWN : KNOWN;
 }
 
 /* ---- demands ---------------------------------------------------------------------------------------------- */

@@ -82,7 +82,9 @@ static void absent_add(struct truth *t, uint32_t key, uint64_t version, uint64_t
 
 static bool may_begin_before(struct truth *t, const struct truth_absent *absent, uint64_t moment)
 {
-    const struct truth_write *w = absent->after ? truth_write_at(t, absent->after) : NULL;
+    /* A tombstone began with its own write. */
+    uint64_t number = absent->version ? absent->number : absent->after;
+    const struct truth_write *w = number ? truth_write_at(t, number) : NULL;
 
     return !w || (w->invoked && w->invoked < moment);
 }
@@ -92,7 +94,7 @@ static const struct truth_absent *latest(struct truth *t, const struct truth_abs
                                          uint64_t version, uint64_t before)
 {
     while (count-- > 0) {
-        if (row[count].version == version && (version || may_begin_before(t, &row[count], before)))
+        if (row[count].version == version && may_begin_before(t, &row[count], before))
             return &row[count];
     }
     return NULL;

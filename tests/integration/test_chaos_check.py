@@ -385,6 +385,26 @@ def written(number, version, begin, end, epoch="e1"):
             f"epoch=00000000000000{epoch}"]
 
 
+@pytest.mark.parametrize("again", ["1:1", "1:3"])
+def test_a_tombstone_that_comes_again_in_another_life_of_its_key_binds_no_read_before_it(folder, again):
+    """The same delete, retried once the key had expired; or another one of the same version."""
+    epoch = "epoch=00000000000000e1"
+    retry = " retry=1" if again == "1:1" else ""
+    lines = [f"meta {epoch} cleared=0", "commit key=1 n=1:1 v=4 seq=10 at=95 tombstone=1", "gone key=1",
+             "commit key=1 n=1:2 v=5 seq=20 at=205 expires=1", "gone key=1",
+             f"commit key=1 n={again} v=4 seq=30 at=405 tombstone=1", "",
+             "invoked t=90 pod=0 key=1 n=1:1 v=4 op=delete",
+             "answered t=100 i=90 pod=0 key=1 n=1:1 out=indeterminate op=delete",
+             "get t=110 i=105 pod=1 key=1 out=absent v=4 asof=104",
+             "invoked t=200 pod=0 key=1 n=1:2 v=5 ttl=100",
+             f"answered t=210 i=200 pod=0 key=1 n=1:2 out=accepted v=5 seq=20 {epoch}",
+             "get t=220 i=215 pod=1 key=1 out=value n=1:2 v=5 asof=214",
+             f"invoked t=400 pod=0 key=1 n={again} v=4 op=delete",
+             f"answered t=410 i=400 pod=0 key=1 n={again} out=accepted v=4 seq=30 op=delete {epoch}{retry}"]
+    _, report, text = check(folder, lines)
+    assert report["violations"] == {}, text
+
+
 @pytest.mark.parametrize("first, promises", [("indeterminate", ""), ("timeout", "NOGARB")])
 def test_a_first_attempt_that_a_loss_took_away_had_a_version_of_its_own(folder, first, promises):
     lines = ["", "invoked t=100 pod=0 key=1 n=1:1",

@@ -54,6 +54,17 @@ def test_a_pod_that_answers_absent_for_all_keys_differs(redis, pod):
     assert len(found) == 3 and all("no answer" in line for line in found)
 
 
+def test_only_where_redis_has_evicted_a_pod_may_have_more_than_redis(redis, pod):
+    answers = answers_of(pod, FEW)
+    with redis.client() as client:
+        client.delete("dc:{0}:value")
+        held = converged.of_redis(client, FEW)
+    assert [line[:6] for line in converged.differences(held, answers, held)] == ["value:"]
+    assert not list(converged.differences(held, answers, held, evicted=True))
+    wrong = {**answers, b"never": ("no answer", 0, b""), b"deleted": converged.NOTHING}
+    assert len(list(converged.differences(held, wrong, held, evicted=True))) == 2
+
+
 def test_what_was_cleared_is_not_there_although_its_record_is(redis, pod):
     with redis.client() as client:
         record = client.get("dc:{0}:value")
