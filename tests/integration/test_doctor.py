@@ -209,7 +209,7 @@ def test_a_right_to_the_channel_that_is_withdrawn_is_a_finding_of_rights(redis, 
     redis.client().execute_command("ACL", "SETUSER", "default", "resetchannels")
     daemon.wait_until(lambda: "NOPERM" in daemon.status()["redis_subscription"])
     found = examine(daemon, "--timeout", "500ms")
-    assert found["rights"]["level"] == "FAIL" and "channels" in found["rights"]["cause"]
+    assert found["rights"]["level"] == "FAIL" and "channel" in found["rights"]["cause"]
     assert "dcached(8)" in found["rights"]["remedy"]
 
 
