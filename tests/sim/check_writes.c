@@ -71,19 +71,6 @@ static void check_order(struct world *w, int epoch, int key, int position)
                       "version %" PRIu64 " was committed over version %" PRIu64, s->version, before->version);
 }
 
-/* The state behind it was there already, when this one was found to have been between. */
-static void check_inserted(struct world *w, int epoch, int key, int position)
-{
-    struct op *next;
-
-    if (position + 1 >= w->truth.epochs[epoch].lines[key].states_count)
-        return;
-    check_order(w, epoch, key, position + 1);
-    next = check_writer(w, truth_at(&w->truth, epoch, key, position + 1)->write_id);
-    if (next && next->commit_epoch == epoch)
-        next->commit_position = position + 1;
-}
-
 void check_commit(struct world *w, int epoch, int key, int position)
 {
     const struct truth_state *s = truth_at(&w->truth, epoch, key, position);
@@ -99,7 +86,6 @@ void check_commit(struct world *w, int epoch, int key, int position)
     if (op->commits && op->commit_epoch == epoch && !late_by_clock(w, op) &&
         !history_ended(w, epoch, key, op->commit_position, position))
         world_violate(w, "INDET", op->pod, key, "op %d was committed twice", op->number);
-    check_inserted(w, epoch, key, position);
     op->commits++;
     op->commit_epoch = epoch;
     op->commit_position = position;

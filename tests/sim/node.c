@@ -299,6 +299,13 @@ static void on_changed(void *ctx, struct server *server, unsigned db, struct sli
     pump_soon(node);
 }
 
+static void on_passing(void *ctx, struct server *server, unsigned db, struct slice key, uint64_t now)
+{
+    (void)server, (void)now;
+    if (db == 0)
+        witness_passing(ctx, key);
+}
+
 static void on_published(void *ctx, struct server *server, struct slice channel, struct slice payload,
                          uint64_t now)
 {
@@ -310,7 +317,6 @@ static void on_published(void *ctx, struct server *server, struct slice channel,
     pump_soon(node);
     if (!slice_equal(channel, slice_text(SIM_CHANNEL)))
         return;
-    witness_published(node, payload);
     if (node->index != w->primary || !rng_chance(&w->node_rng, 300))
         return;
     c = &w->captured[w->captured_count++ % 16];
@@ -332,6 +338,7 @@ void node_init(struct world *w, int index)
         .output = on_output,
         .closed = on_server_closed,
         .changed = on_changed,
+        .passing = on_passing,
         .published = on_published,
     };
 

@@ -89,16 +89,6 @@ int truth_add(struct truth *truth, int epoch, int key, const struct truth_state 
     return line->states_count++;
 }
 
-int truth_insert(struct truth *truth, int epoch, int key, const struct truth_state *state)
-{
-    struct truth_line *line = &truth->epochs[epoch].lines[key];
-    int position = truth_add(truth, epoch, key, state);
-
-    line->states[position] = line->states[position - 1];
-    line->states[position - 1] = *state;
-    return position - 1;
-}
-
 void truth_acknowledge(struct truth *truth, int epoch, int key, uint64_t now, int position)
 {
     struct truth_line *line = &truth->epochs[epoch].lines[key];

@@ -73,8 +73,6 @@ int truth_find_epoch_at(const struct truth *truth, const struct epoch *id, const
 const struct truth_epoch *truth_first_of(const struct truth *truth, const struct epoch *id);
 /* Returns the position. */
 int truth_add(struct truth *truth, int epoch, int key, const struct truth_state *state);
-/* Before the last one. Returns its position; the last one is now one further. */
-int truth_insert(struct truth *truth, int epoch, int key, const struct truth_state *state);
 void truth_acknowledge(struct truth *truth, int epoch, int key, uint64_t now, int position);
 
 /* Position of the latest state with this content, -1 if there is none. */

@@ -159,7 +159,6 @@ void witness_refresh(struct node *node)
     if (epoch == node->epoch) {
         if (meta.state == META_OK && meta.seq < node->seq_seen)
             w->truth.epochs[epoch].seq_went_back = true;
-        node->seq_before = node->seq_seen;
         node->seq_seen = meta.seq;
         return;
     }
@@ -168,7 +167,6 @@ void witness_refresh(struct node *node)
         w->truth.epochs[epoch].set_back = true;
     epoch_end(node);
     node->epoch = epoch;
-    node->seq_before = meta.seq;
     node->seq_seen = meta.seq;
     for (int k = 0; k < SIM_KEYS; k++)
         key_look(node, &meta, k);
@@ -210,53 +208,32 @@ static void record_changed(struct node *node, int key)
     check_commit(w, node->epoch, key, position);
 }
 
-void witness_changed(struct node *node, struct slice key)
+/* The number of a record's key, -1: something else. */
+static int key_number(const struct node *node, struct slice key)
 {
     struct slice prefix = slice_text(SIM_PREFIX);
-    int number;
 
-    if (key.len == 0)
-        node->loading = true;
-    if (key.len == 0 || slice_equal(key, slice_text(SIM_META_KEY))) {
-        witness_refresh(node);
-        return;
-    }
-    if (!slice_has_prefix(key, prefix))
-        return;
-    number = world_key(node->world, slice_of(key.data + prefix.len, key.len - prefix.len));
-    if (number >= 0)
-        record_changed(node, number);
+    return slice_has_prefix(key, prefix)
+               ? world_key(node->world, slice_of(key.data + prefix.len, key.len - prefix.len))
+               : -1;
 }
 
-/*
- * One script may write a key several times: the server names the key once, with the last of them. Those between
- * were published, and never to be read: no reader came between. A script raises seq before it stores: a message at
- * or below the seq it found is none of its own, but an old one that somebody repeats at the same moment.
- */
-void witness_published(struct node *node, struct slice payload)
+void witness_changed(struct node *node, struct slice key)
 {
-    struct world *w = node->world;
-    struct truth_state s = {.at = world_now(w), .content = -1};
-    const struct truth_state *last;
-    struct message m;
-    const struct op *op;
-    int key;
+    if (key.len == 0)
+        node->loading = true;
+    if (key.len == 0 || slice_equal(key, slice_text(SIM_META_KEY)))
+        witness_refresh(node);
+    else
+        witness_passing(node, key);
+}
 
-    if (node->epoch < 0 || message_decode(payload, &m) != NULL || m.kind != MESSAGE_RECORD ||
-        !epoch_equal(&m.epoch, &w->truth.epochs[node->epoch].id))
-        return;
-    key = world_key(w, m.key);
-    last = key < 0 ? NULL : truth_last(&w->truth, node->epoch, key);
-    if (!last || last->at != s.at || last->seq <= m.record.seq || m.record.seq <= node->seq_before ||
-        truth_find_seq(&w->truth, node->epoch, key, m.record.seq) >= 0)
-        return;
-    op = check_writer(w, m.record.write_id);
-    s.kind = m.record.kind == RECORD_TOMBSTONE ? TRUTH_TOMBSTONE : TRUTH_VALUE;
-    s.version = m.record.version;
-    s.seq = m.record.seq;
-    s.content = op ? op->content : -1;
-    memcpy(s.write_id, m.record.write_id, WRITE_ID_BYTES);
-    check_commit(w, node->epoch, key, truth_insert(&w->truth, node->epoch, key, &s));
+void witness_passing(struct node *node, struct slice key)
+{
+    int number = key_number(node, key);
+
+    if (number >= 0)
+        record_changed(node, number);
 }
 
 void witness_check_durability(struct node *node, int epoch_before)

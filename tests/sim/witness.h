@@ -7,8 +7,8 @@
 
 /* The hook of the server: this key was changed or removed; empty: all of them. */
 void witness_changed(struct node *node, struct slice key);
-/* The hook of the server: this was published, after the keys it is about had been named. */
-void witness_published(struct node *node, struct slice payload);
+/* The hook of the server: this key is about to be changed once more by the script that changed it. */
+void witness_passing(struct node *node, struct slice key);
 /* The process started or ended, or its role changed. */
 void witness_refresh(struct node *node);
 /* Has the key expired meanwhile? To be asked before something is judged. */

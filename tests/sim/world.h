@@ -133,7 +133,6 @@ struct node {
     int killed_epoch;              /* in force at the last kill; -1: none was, or the disk was wiped */
     uint64_t seq_seen;             /* highest of that epoch */
     bool asked;                    /* by a daemon: what is executed now */
-    uint64_t seq_before;           /* what seq_seen was before meta was last changed */
     bool loading;                  /* the whole data is being replaced: the old history has ended */
 };
 

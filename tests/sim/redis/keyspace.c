@@ -107,6 +107,10 @@ struct entry *key_find_type(struct call *call, struct slice key, char type, bool
 
 void key_touch(struct call *call, struct entry *entry)
 {
+    const struct server_hooks *hooks = &call->server->hooks;
+
+    if (hooks->passing && entry->unit == call->server->unit_number)
+        hooks->passing(hooks->ctx, call->server, *call->db, entry_key(entry), call->now);
     note_key(call->server, *call->db, entry_key(entry), entry);
 }
 

@@ -47,6 +47,8 @@ struct server_hooks {
      * change. An empty key: everything may have changed (flush, load at start, full resync). `db` is the database.
      */
     void (*changed)(void *ctx, struct server *server, unsigned db, struct slice key, uint64_t now);
+    /* Before a command or script changes a key that it changed already: what is stored now nobody gets to read. */
+    void (*passing)(void *ctx, struct server *server, unsigned db, struct slice key, uint64_t now);
     /* After the `changed` of the command or script that published; on replicas when they apply it. */
     void (*published)(void *ctx, struct server *server, struct slice channel, struct slice payload, uint64_t now);
 };

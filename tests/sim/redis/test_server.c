@@ -12,8 +12,8 @@
 #define MS     1000000ULL
 #define SECOND 1000000000ULL
 
-static unsigned closed, changed, published;
-static char last_changed[64];
+static unsigned closed, changed, passing, published;
+static char last_changed[64], last_passing[64];
 
 static void on_closed(void *ctx, struct conn *conn)
 {
@@ -28,6 +28,18 @@ static void on_changed(void *ctx, struct server *server, unsigned db, struct sli
     snprintf(last_changed, sizeof(last_changed), "%.*s", (int)key.len, (const char *)key.data);
 }
 
+static void on_passing(void *ctx, struct server *server, unsigned db, struct slice key, uint64_t now)
+{
+    struct slice value;
+
+    (void)ctx;
+    passing++;
+    if (!server_get(server, now, db, key, &value))
+        value = slice_text("nothing");
+    snprintf(last_passing, sizeof(last_passing), "%.*s=%.*s", (int)key.len, (const char *)key.data,
+             (int)value.len, (const char *)value.data);
+}
+
 static void on_published(void *ctx, struct server *server, struct slice channel, struct slice payload,
                          uint64_t now)
 {
@@ -35,13 +47,14 @@ static void on_published(void *ctx, struct server *server, struct slice channel,
     published++;
 }
 
-static const struct server_hooks hooks = {.closed = on_closed, .changed = on_changed, .published = on_published};
+static const struct server_hooks hooks = {
+    .closed = on_closed, .changed = on_changed, .passing = on_passing, .published = on_published};
 
 static struct server *start(unsigned index, uint64_t seed)
 {
     struct server *server = server_new(index, seed, &hooks);
 
-    closed = changed = published = 0;
+    closed = changed = passing = published = 0;
     server_start(server, 0);
     return server;
 }
@@ -304,6 +317,23 @@ static void a_paused_server_executes_later_in_the_order_of_arrival(void **state)
     server_free(server);
 }
 
+static void what_a_script_changes_again_is_told_before(void **state)
+{
+    struct server *server = start(0, 1);
+    struct conn *c = server_connect(server, 0, NULL);
+
+    (void)state;
+    passing = 0;
+    expect(c, 0, "EVAL redis.call('SET','x','1')redis.call('SET','y','1')return{} 0", "*0\r\n");
+    expect(c, 0, "EVAL redis.call('SET','x','2')redis.call('SET','y','2')return{} 0", "*0\r\n");
+    assert_int_equal(passing, 0);
+    expect(c, 0, "EVAL redis.call('SET','x','3')redis.call('SET','y','3')redis.call('SET','x','4')return{} 0",
+           "*0\r\n");
+    assert_int_equal(passing, 1);
+    assert_string_equal(last_passing, "x=3");
+    server_free(server);
+}
+
 static void each_changed_key_is_told_once_for_a_script(void **state)
 {
     struct server *server = start(0, 1);
@@ -353,6 +383,7 @@ int main(void)
         cmocka_unit_test(a_subscriber_who_does_not_read_is_closed_at_the_limit),
         cmocka_unit_test(a_paused_server_executes_later_in_the_order_of_arrival),
         cmocka_unit_test(each_changed_key_is_told_once_for_a_script),
+        cmocka_unit_test(what_a_script_changes_again_is_told_before),
         cmocka_unit_test(scripts_of_one_server_are_unknown_to_another),
     };
 
