@@ -139,10 +139,17 @@ class Tally:
         self._times(self.first_hits, "first_hit", era, report)
         if not era.topology.clocks:  # commits are dated by the store's clock, which jumps there
             self._times(self.staleness, "staleness", era, report)
+            self._expect_current(era, report)
         if status == REFUSED and re.fullmatch(r"hits were [^;]*", report.get("refused_to_pass", "")):
             return  # asked of the run as a whole: an era in which Redis forgets has little to hit
         if status != PASSED:
             self._broken(status, text)
+
+    def _expect_current(self, era, report):
+        """What is proven reflects every commit, whether anybody was told of it or not."""
+        behind_ms = report.get("staleness", {}).get("max_ms", 0)
+        if behind_ms > era.bound_ms:
+            self.violation("BOUND", f"a value was read as fresh {behind_ms} ms after a newer one was committed")
 
     @staticmethod
     def _times(by_bound, name, era, report):

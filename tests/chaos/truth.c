@@ -152,12 +152,16 @@ static void violate_commit(struct truth *t, enum promise promise, const char *wh
 
 /* ---- commits ---------------------------------------------------------------------------------------------- */
 
+/* Is something stored under it? (total only) */
+static bool lives(const struct truth *t, const struct truth_key *k)
+{
+    return k->kind != TRUTH_NONE && k->order > t->none_order;
+}
+
 /* Within the life of a key versions rise: from nothing stored to nothing stored. */
 static void check_version(struct truth *t, const struct truth_key *k, uint64_t number, const struct record *r)
 {
-    bool lives = k->kind != TRUTH_NONE && k->order > t->none_order;
-
-    if (!lives)
+    if (!lives(t, k))
         return;
     if (r->version == k->version && number != k->number)
         violate_commit(t, P_UNIQ, "two commits of one key and version:", number, k->number);
@@ -233,7 +237,7 @@ void truth_commit(struct truth *t, uint32_t key, uint64_t number, const struct r
             violate_commit(t, P_GAP0, "seq did not rise within its epoch:", number, k->number);
         e->seq = r->seq > e->seq ? r->seq : e->seq;
     }
-    if (k->number && t->total && k->kind != TRUTH_NONE)
+    if (k->number && t->total && lives(t, k))
         truth_write_at(t, k->number)->superseded = boottime_of(t, r->timestamp_ns);
     if (t->total || k->epoch != t->epoch || r->seq > k->seq) {
         k->number = number;
@@ -251,7 +255,7 @@ void truth_gone(struct truth *t, uint32_t key)
 {
     struct truth_key *k = &t->keys[key];
 
-    if (!t->total || k->kind == TRUTH_NONE || k->order <= t->none_order)
+    if (!t->total || !lives(t, k))
         return;
     k->kind = TRUTH_NONE;
     k->order = ++t->order;

@@ -201,6 +201,19 @@ def test_a_retry_may_commit_again_once_the_history_of_its_key_has_ended(folder, 
     assert (status, report["violations"]) == (0, {}), text
 
 
+@pytest.mark.parametrize("end", ["gone key=1", "gone_all"])
+def test_a_write_that_is_committed_again_does_not_supersede_itself(folder, end):
+    epoch = "epoch=00000000000000e1"
+    lines = [f"meta {epoch} cleared=0", "commit key=1 n=1:1 v=4 seq=10 at=95", end,
+             "commit key=1 n=1:1 v=4 seq=20 at=205", "",
+             "invoked t=90 pod=0 key=1 n=1:1 v=4", "answered t=100 i=90 pod=0 key=1 n=1:1 out=indeterminate",
+             "invoked t=200 pod=0 key=1 n=1:1 v=4",
+             f"answered t=210 i=200 pod=0 key=1 n=1:1 out=accepted v=4 seq=20 {epoch} retry=1",
+             "get t=300 i=290 pod=1 key=1 out=value n=1:1 v=4 asof=280"]
+    _, report, text = check(folder, lines)
+    assert (report["violations"], report["staleness"]["count"]) == ({}, 0), text
+
+
 def test_true_stats_pass(folder):
     status, report, _ = check(folder, GOOD, "--stats", write(folder, "stats", STATS))
     assert status == 0 and report["stats"] == {"lives": 2, "reads": 110, "hits": 84}

@@ -156,6 +156,15 @@ def test_staleness_is_not_dated_by_a_clock_that_jumps():
     assert "values read after a newer commit: since that | 4 | 20.000 ms" in tally.report()
 
 
+@pytest.mark.parametrize("topology, promises", [("everysec", ["BOUND"]), ("pair", ["BOUND"]), ("clocks", [])])
+def test_a_value_read_more_than_the_bound_after_a_newer_commit_is_a_violation(topology, promises):
+    tally = Tally(FULL)
+    for ms in (250, 250.1):
+        stale = {"staleness": {"max_ms": ms}, "staleness_buckets": [[int(ms * 1_000_000), 1]]}
+        tally.checked(era(0, 250, topology), PASSED, report(1000, **stale), "", tally.snapshot())
+    assert [v["promise"] for v in tally.violations] == promises
+
+
 def test_a_full_run_draws_every_kind_often_and_both_bounds():
     eras = plan.draw(12, 28.5, 12)
     drawn = [kind for one in eras for phase in one.phases for kind in phase.kinds]
