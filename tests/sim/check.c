@@ -21,7 +21,6 @@
  *   - a server that was demoted, or has followed another one, from all but LOSSVIS: until this core's next
  * heartbeat is answered, which has to start in time (check_unaware_until)
  *   - an epoch whose meta was put back by hand: past dcached, nothing is promised; the next one has to be right
- *   - records that outrank the seq of their epoch, after its seq was set back (`records_ahead`)
  *   - messages of an epoch whose seq went back from FILL: they may look late until somebody notices
  *   - what is absent without a tombstone binds no later read: the key's history had ended
  * Where the wall clock of a store was set back, lives and deadlines are longer by as much as it was behind, and no
@@ -100,10 +99,6 @@ static void require(struct world *w, struct verdict *v, const struct op *op, int
         return;
     got = truth_at(&w->truth, epoch, op->key, position);
     want = truth_at(&w->truth, epoch, op->key, wanted);
-    if (w->truth.epochs[epoch].records_ahead && got->seq > want->seq) {
-        world_exempt(w, EXEMPT_ahead);
-        return; /* seq was set back and the store cleared before a pod noticed: over with the next heartbeat */
-    }
     blame(v, promise,
           "op %d read %s version %" PRIu64 " seq %" PRIu64 ", had to see %s version %" PRIu64 " seq %" PRIu64
           " of %.6f",

@@ -17,10 +17,6 @@ static void check_fill(struct world *w, int pod, int key, const struct core_answ
         return;
     got = truth_at(&w->truth, a->epoch, key, position);
     want = truth_at(&w->truth, a->epoch, key, a->told_position);
-    if (w->truth.epochs[a->epoch].records_ahead && got->seq > want->seq) {
-        world_exempt(w, EXEMPT_ahead);
-        return;
-    }
     world_violate(w, "FILL", pod, key,
                   "the core answers with version %" PRIu64 " seq %" PRIu64 " after it was told of version %" PRIu64
                   " seq %" PRIu64,

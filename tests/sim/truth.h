@@ -51,7 +51,6 @@ struct truth_epoch {
     bool ended_by_role;
     bool seq_went_back; /* it is over as soon as somebody notices; messages may look late until then */
     bool set_back;      /* meta was put back by hand: what was given out may be given out again, unseen */
-    bool records_ahead; /* it began with records above its seq: no pod can order those before one has met them */
     struct truth_line lines[SIM_KEYS];
 };
 

@@ -73,8 +73,6 @@ static int key_look(struct node *node, const struct meta *meta, int key)
         return -1; /* unreadable for everybody: what was there stays true until somebody removes it */
     if (last && same_state(last, &s))
         return -1;
-    if (!last && s.kind != TRUTH_NONE && s.seq > meta->seq)
-        w->truth.epochs[node->epoch].records_ahead = true;
     if (last && last->kind != TRUTH_NONE && last->expiry_ms && s.kind != TRUTH_NONE &&
         last->expiry_ms <= server_wall_us(node->server, s.at) / 1000)
         truth_add(&w->truth, node->epoch, key, &none); /* it had expired before it was written again */

@@ -274,7 +274,6 @@ struct content {
     X(stale, "permitted stale answers, from BOUND and STRONG")                                            \
     X(unaware, "of a server demoted or replaced, before the core's next heartbeat: from all but LOSSVIS") \
     X(set_back, "of an epoch whose meta was put back by hand, from all")                                  \
-    X(ahead, "records that outrank the seq of their epoch, from the order of positions")                  \
     X(unbinding, "absent without a tombstone: judged, but bind no later read")                            \
     X(late, "messages of an epoch whose seq went back, from FILL")
 
