@@ -204,7 +204,7 @@ def run_era(era, args, tally):
 
 def arguments(argv):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--minutes", type=float, default=5)
+    parser.add_argument("--minutes", type=float, help=f"5; {FULL_MINUTES} with --full")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--phase-seconds", type=float, default=12)
     parser.add_argument("--only", type=lambda text: text.split(","), help="kinds, such as F7,F16")
@@ -245,8 +245,8 @@ def prepare(args):
         tempfile.tempdir = "/dev/shm"  # a disk that is slow for Redis would be a fault that nobody injected
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # 1000 clients at once
-    if args.full:
-        args.minutes = FULL_MINUTES
+    if args.minutes is None:
+        args.minutes = FULL_MINUTES if args.full else 5
 
 
 def main(argv=None):
