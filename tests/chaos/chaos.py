@@ -15,6 +15,7 @@ import argparse
 import os
 import random
 import resource
+import signal
 import sys
 import tempfile
 import threading
@@ -272,4 +273,5 @@ def main(argv=None):
 
 if __name__ == "__main__":
     sys.setswitchinterval(0.001)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # what was started is ended, too
     sys.exit(main())

@@ -36,8 +36,8 @@ static void on_passing(void *ctx, struct server *server, unsigned db, struct sli
     passing++;
     if (!server_get(server, now, db, key, &value))
         value = slice_text("nothing");
-    snprintf(last_passing, sizeof(last_passing), "%.*s=%.*s", (int)key.len, (const char *)key.data,
-             (int)value.len, (const char *)value.data);
+    snprintf(last_passing, sizeof(last_passing), "%.*s=%.*s", (int)key.len, (const char *)key.data, (int)value.len,
+             (const char *)value.data);
 }
 
 static void on_published(void *ctx, struct server *server, struct slice channel, struct slice payload,
