@@ -92,12 +92,27 @@ void check_commit(struct world *w, int epoch, int key, int position)
     op->commit_at = world_now(w);
 }
 
-/* The position of what the pod says is stored; -1: not in this epoch. */
+/*
+ * The position of what the pod says is stored; -1: not in this epoch. What was accepted is the call's own; a
+ * duplicate was met while the call was under way: the first of those that may be it, since the same can be stored
+ * again once it has expired.
+ */
 static int written_position(const struct world *w, const struct op *op, int epoch)
 {
-    if (op->kind == CALL_DELETE)
-        return truth_find_tombstone(&w->truth, epoch, op->key, op->got_version);
-    return truth_find_value(&w->truth, epoch, op->key, op->got_version, op->content);
+    const struct truth_line *line = &w->truth.epochs[epoch].lines[op->key];
+    enum truth_kind kind = op->kind == CALL_DELETE ? TRUTH_TOMBSTONE : TRUTH_VALUE;
+
+    for (int i = 0; i < line->states_count; i++) {
+        const struct truth_state *s = &line->states[i];
+
+        if (s->kind != kind || s->version != op->got_version ||
+            (kind == TRUTH_VALUE && s->content != op->content) ||
+            (op->result == DCACHE_OK && memcmp(s->write_id, op->write_id, WRITE_ID_BYTES) != 0) ||
+            (i + 1 < line->states_count && s[1].at < op->invoked_at))
+            continue;
+        return i;
+    }
+    return -1;
 }
 
 static void check_acknowledged(struct world *w, const struct op *op)
