@@ -95,7 +95,9 @@ struct meta {
     struct epoch epoch; /* as far as readable; empty otherwise */
     struct run_id run;  /* as far as readable; empty otherwise */
     uint64_t seq;       /* 0 unless META_OK */
-    uint64_t cleared;   /* 0 unless META_OK; records with seq <= cleared are absent */
+    uint64_t cleared;   /* as far as readable, 0 otherwise; records with seq <= cleared are absent */
+    /* There is a meta, and it does not say what was cleared: nobody can know which records are absent. */
+    bool cleared_unknown;
 };
 
 enum record_kind {

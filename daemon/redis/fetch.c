@@ -30,7 +30,7 @@ static bool meta_take(const redisReply *reply, struct meta *ret_meta)
     struct slice fields[4] = {{0}};
 
     if (reply_has_code(reply, "WRONGTYPE")) {
-        *ret_meta = (struct meta){.state = META_INVALID};
+        *ret_meta = (struct meta){.state = META_INVALID, .cleared_unknown = true};
         return true;
     }
     if (!reply_is_array(reply, 4))
@@ -190,6 +190,8 @@ static void fetch_take_record(struct redis *redis, struct core_event *e, bool he
     error = header_only ? record_decode_head(text, &e->fetched.record) : record_decode(text, &e->fetched.record);
     if (!error && e->fetched.record.value.len > redis->config.max_value)
         error = "record: value is longer than max_value";
+    if (!error && e->fetched.meta.cleared_unknown)
+        error = "meta: the field cleared is missing or unreadable; a pod that may write sets a new one";
     e->fetched.result = error ? FETCH_INVALID : FETCH_RECORD;
     if (error)
         e->fetched.text = slice_text(error);

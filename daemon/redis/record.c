@@ -203,11 +203,13 @@ void meta_decode(const struct slice fields[4], struct meta *ret_meta)
 {
     struct slice epoch = fields[0];
     uint64_t seq = 0, cleared = 0;
-    bool missing = false, good = true, has_seq, has_cleared;
+    bool missing = false, found = false, good = true, has_seq, has_cleared;
 
     memset(ret_meta, 0, sizeof(*ret_meta));
-    for (int i = 0; i < 4; i++)
+    for (int i = 0; i < 4; i++) {
         missing = missing || !fields[i].data;
+        found = found || fields[i].data;
+    }
     if (epoch.data)
         good = epoch.len == 32 && take_epoch(&epoch, &ret_meta->epoch);
     if (fields[1].data)
@@ -222,6 +224,7 @@ void meta_decode(const struct slice fields[4], struct meta *ret_meta)
     /* Whatever else is wrong: what was cleared stays cleared. */
     if (has_cleared)
         ret_meta->cleared = cleared;
+    ret_meta->cleared_unknown = found && !has_cleared;
 }
 
 void hex_encode(const uint8_t *bytes, size_t len, char *ret)

@@ -211,3 +211,37 @@ def test_a_broken_meta_is_a_new_epoch(redis, daemon, client, spoil_meta):
     daemon.wait_until(lambda: client.call("status")["epoch"] != epoch and client.call("status")["ready"])
     assert time.monotonic() - started < 1 * PATIENCE
     assert client.set(b"meta", b"w", timeout_ms=3000)["epoch"] != epoch
+
+
+@pytest.fixture(scope="module", name="left_alone")
+def fixture_left_alone():
+    """A store with two records, the first of them cleared and not yet removed, and a reader alone."""
+    with PrivateRedis() as redis:
+        with Daemon(redis=redis.socket) as writer, writer.client() as client:
+            client.set(b"cleared", b"old", version=1)
+            old = redis.client().get("dc:{0}:cleared")
+            client.call("clear")
+            client.set(b"since", b"new", version=1)
+        redis.client().set("dc:{0}:cleared", old)
+        with Daemon(redis=redis.socket, role="reader") as reader:
+            yield redis.client(), reader
+
+
+@pytest.mark.parametrize("spoil_cleared", [
+    lambda raw: raw.hdel("dc:{0}!meta", "cleared"), lambda raw: raw.hset("dc:{0}!meta", "cleared", "x"),
+    lambda raw: raw.hset("dc:{0}!meta", "cleared", "3999999999999999999"),
+], ids=["missing", "no number", "above seq"])
+def test_while_nobody_knows_what_was_cleared_no_record_is_an_answer(left_alone, spoil_cleared):
+    raw, reader = left_alone
+    with reader.client() as client:
+        assert [client.get(key)["state"] for key in (b"cleared", b"since")] == [ABSENT, FRESH]
+        meta = raw.hgetall("dc:{0}!meta")
+        spoil_cleared(raw)
+        reader.wait_until(lambda: not client.call("status")["ready"])
+        answers = [state_or_code(client, key) for key in (b"cleared", b"since", b"none")]
+        assert answers == [-CORRUPT, -CORRUPT, ABSENT]
+        with pytest.raises(RpcError, match="meta: the field cleared is missing or unreadable"):
+            client.get(b"since")
+        raw.hset("dc:{0}!meta", mapping=meta)
+        reader.wait_until(lambda: client.call("status")["ready"])
+        assert [client.get(key)["state"] for key in (b"cleared", b"since")] == [ABSENT, FRESH]

@@ -349,6 +349,11 @@ static void meta_with_a_silly_field_is_invalid(void **state)
     assert_int_equal(meta_of(EPOCH, "run1", NULL, "3").cleared, 3);
     assert_int_equal(meta_of(EPOCH, "run1", "2", "3").cleared, 0);
     assert_int_equal(meta_of(EPOCH, "run1", "2", "9223372036854775807").cleared, 0);
+    assert_true(meta_of(EPOCH, "run1", "2", "3").cleared_unknown);
+    assert_true(meta_of(EPOCH, "run1", "2", "x").cleared_unknown);
+    assert_true(meta_of(EPOCH, NULL, NULL, NULL).cleared_unknown);
+    assert_false(meta_of(EPOCH, "run1", "-1", "3").cleared_unknown);
+    assert_false(meta_of(NULL, NULL, NULL, NULL).cleared_unknown);
     assert_int_equal(meta_of("0123456789ABCDEF0123456789abcdef", "r", "1", "0").state, META_INVALID);
     assert_string_equal(meta_of("0123456789ABCDEF0123456789abcdef", "r", "1", "0").epoch.text, "");
     assert_int_equal(meta_of(EPOCH "0", "r", "1", "0").state, META_INVALID);
