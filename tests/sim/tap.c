@@ -351,6 +351,30 @@ static bool tap_count(struct pod *pod, const struct core_effect *fx, int key, ui
     return false;
 }
 
+/* The epoch of the truth that the answer is of. */
+static int answer_epoch(struct world *w, const struct core_status *status, int key, const struct core_answer *a)
+{
+    const struct truth *truth = &w->truth;
+    int epoch = truth_find_epoch_at(truth, &status->epoch, &status->run, a->as_of);
+
+    /* Without meta nothing tells a pod that the store was emptied between as_of and its answer. */
+    if (epoch >= 0 && !status->epoch.text[0]) {
+        int later = truth_find_epoch_at(truth, &status->epoch, &status->run, a->at);
+
+        return check_position(w, later, key, a->content, a->version) >= 0 ? later : epoch;
+    }
+    /* What was committed under this name in another history, before the core could know of that, stays in its
+     * cache for those who permit stale answers. */
+    if (a->outcome == READ_STALE && epoch >= 0 && check_position(w, epoch, key, a->content, a->version) < 0) {
+        for (int e = truth->count - 1; e >= 0; e--) {
+            if (epoch_equal(&truth->epochs[e].id, &status->epoch) &&
+                check_position(w, e, key, a->content, a->version) >= 0)
+                return e;
+        }
+    }
+    return epoch;
+}
+
 static void tap_answer(struct pod *pod, struct core *core, const struct core_effect *fx)
 {
     struct world *w = pod->world;
@@ -372,16 +396,12 @@ static void tap_answer(struct pod *pod, struct core *core, const struct core_eff
     hit = tap_count(pod, fx, read.key, status.as_of);
     a.unaware_until = check_unaware_until(w, pod, &status.run);
     a.as_of = os_process_from_boottime(daemon_host_process(pod->host), fx->read_done.as_of);
-    a.epoch = truth_find_epoch_at(&w->truth, &status.epoch, &status.run, a.as_of);
     a.arrived = pod->stepped == EV_FETCHED;
     a.told_epoch = pod->told_epoch[read.key];
     a.told_position = pod->told_position[read.key];
     if (fx->read_done.outcome <= READ_LOCAL && fx->read_done.outcome != READ_ABSENT)
         a.content = world_content(w, fx->read_done.value, &replaced);
-    /* Without meta nothing tells a pod that the store was emptied between as_of and its answer. */
-    if (a.epoch >= 0 && !status.epoch.text[0] &&
-        check_position(w, a.epoch, read.key, a.content, fx->read_done.version) < 0)
-        a.epoch = truth_find_epoch_at(&w->truth, &status.epoch, &status.run, a.at);
+    a.epoch = answer_epoch(w, &status, read.key, &a);
     world_log(w, pod->number, read.key, "core answers: outcome %d reason %d version %llu content %d as_of %.6f%s",
               (int)a.outcome, (int)fx->read_done.reason, (unsigned long long)a.version, a.content,
               (double)a.as_of / 1e9, hit ? " (hit)" : "");
