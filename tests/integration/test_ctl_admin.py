@@ -103,11 +103,12 @@ def test_pages_of_clients_hold_every_client_once(redis, start_daemon):
 
 
 def test_as_many_clients_as_there_may_be_are_shown_and_hold_nobody_up(redis, start_daemon):
-    daemon = start_daemon(redis, config={"limits": {"connections": "301"}})
-    others = [daemon.client() for _ in range(300)]
-    daemon.wait_until(lambda: daemon.stats()["connections"] == 301)
-    assert len(clients(daemon)) == 301
+    daemon = start_daemon(redis, config={"limits": {"connections": "302"}})
     with daemon.client() as client:
+        others = [daemon.client() for _ in range(300)]
+        daemon.wait_until(lambda: client.call("stats")["connections"] == 301)
+        assert len(clients(daemon)) == 302  # dcachectl itself is one
+        daemon.wait_until(lambda: client.call("stats")["connections"] == 301)
         before = client.call("stats")["buffered_bytes"]
         slowest = 0
         for _ in range(20):
