@@ -95,10 +95,10 @@ def run_phase(world, tally, seed, era, number, phase):
     """Gives back how long its end took, for whoever reads along."""
     world.phase_number, world.phase_seconds = number, phase.seconds
     world.over.clear()
-    made = []
+    made, lanes = [], []
     try:
         world.tell("faults", "on")
-        lanes = [threading.Thread(target=run_lane, args=(world, *lane, made, tally), daemon=True)
+        lanes += [threading.Thread(target=run_lane, args=(world, *lane, made, tally), daemon=True)
                  for lane in lanes_of(world, seed, era, number, phase)]
         for lane in lanes:
             lane.start()
@@ -106,11 +106,11 @@ def run_phase(world, tally, seed, era, number, phase):
         time.sleep(max(1, phase.seconds - 3 - era.bound_ms / 1000))
     finally:
         world.over.set()
-    over = time.monotonic()
-    for lane in lanes:
-        lane.join(60 * PATIENCE)
-        if lane.is_alive():
-            tally.refuse("a fault does not end")
+        over = time.monotonic()
+        for lane in lanes:
+            lane.join(60 * PATIENCE)
+            if lane.is_alive():
+                tally.refuse("a fault does not end")
     for fault in filter(None, made):
         fault.undo()
     ended = time.monotonic()
