@@ -206,16 +206,6 @@ static void record_changed(struct node *node, int key)
     check_commit(w, node->epoch, key, position);
 }
 
-/* The number of a record's key, -1: something else. */
-static int key_number(const struct node *node, struct slice key)
-{
-    struct slice prefix = slice_text(SIM_PREFIX);
-
-    return slice_has_prefix(key, prefix)
-               ? world_key(node->world, slice_of(key.data + prefix.len, key.len - prefix.len))
-               : -1;
-}
-
 void witness_changed(struct node *node, struct slice key)
 {
     if (key.len == 0)
@@ -228,8 +218,12 @@ void witness_changed(struct node *node, struct slice key)
 
 void witness_passing(struct node *node, struct slice key)
 {
-    int number = key_number(node, key);
+    struct slice prefix = slice_text(SIM_PREFIX);
+    int number;
 
+    if (!slice_has_prefix(key, prefix))
+        return;
+    number = world_key(node->world, slice_of(key.data + prefix.len, key.len - prefix.len));
     if (number >= 0)
         record_changed(node, number);
 }
