@@ -41,6 +41,9 @@ MUTANTS = [
          "return oldest;")]),
     Mutant("min_version_ignored", "a cached version below min_version is served", [
         ("daemon/core/read.c", "    if (entry && entry->version >= read->min_version) {", "    if (entry) {")]),
+    Mutant("reads_do_not_wait", "a read that a heartbeat under way could serve is refused", [
+        ("daemon/core/read.c", "if (*ret_reason != REASON_NONE && !proof_may_wait(core))",
+         "if (*ret_reason != REASON_NONE)")]),
 
     # ---- fetches
     Mutant("overtaken_fetch_is_used", "a fetch that something newer has overtaken is cached and returned", [
