@@ -28,7 +28,7 @@ struct delays {
     size_t request_bytes, count;
 };
 
-static void die(const char *what)
+static _Noreturn void die(const char *what)
 {
     fprintf(stderr, "event_delay: %s\n", what);
     exit(1);

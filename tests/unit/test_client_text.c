@@ -199,8 +199,7 @@ static void every_answer_is_rendered_without_harm(void **state)
                                           "\xc0",
                                           "\x80",
                                           "\x90",
-                                          "\x81\xa6"
-                                          "cached\x07",
+                                          "\x81\xa6\x63\x61\x63hed\x07",
                                           "\xdf\xff\xff\xff\xff"};
 
     (void)state;
