@@ -68,6 +68,7 @@ static void refuse(struct core *core, const struct write_request *write, enum co
 /* ---- a reader pod's own sets ----------------------------------------------------------------------------------
  */
 
+/* WRITE_REFUSED: the version is known, and no copy is here that would tell whether the content is the same. */
 static enum write_outcome local_verdict(struct core *core, const struct write_request *write,
                                         uint64_t *ret_current)
 {
@@ -80,18 +81,22 @@ static enum write_outcome local_verdict(struct core *core, const struct write_re
     if (entry && entry->version >= floor.version)
         *ret_current = entry->version;
     core->counters.version_checks++;
-    if (write->version > *ret_current) {
-        core->counters.accepted++;
-        return WRITE_LOCAL;
-    }
     if (write->version < *ret_current) {
         core->counters.stale_rejected++;
         return WRITE_STALE;
     }
+    bool held = entry && entry->version == write->version;
+    bool replaced = held && (entry->flags & ENTRY_REPLACED);
+    bool same = held && !(entry->flags & ENTRY_TOMBSTONE) && slice_equal(entry_value(entry), write->value);
+    /* What this pod kept for itself was not committed, however often it is set. */
+    bool again = held && (entry->flags & ENTRY_LOCAL) && (same || replaced);
+    if (write->version > *ret_current || again) {
+        core->counters.accepted++;
+        return WRITE_LOCAL;
+    }
     core->counters.duplicates++;
-    bool same = entry && entry->version == write->version &&
-                !(entry->flags & (ENTRY_TOMBSTONE | ENTRY_REPLACED)) &&
-                slice_equal(entry_value(entry), write->value);
+    if (!held || replaced)
+        return WRITE_REFUSED;
     return same ? WRITE_DUPLICATE : WRITE_CONFLICT;
 }
 
@@ -146,6 +151,11 @@ static void set_local(struct core *core, const struct write_request *write)
             note->note.source = slice_text(core->config.source);
             note->note.origin = "local";
         }
+    }
+    if (outcome == WRITE_REFUSED) {
+        refuse(core, write, REASON_READER,
+               slice_text("this version is stored already, and this pod has no copy to compare the value with: read it"));
+        return;
     }
     effect = done_push(core, write, outcome);
     effect->write_done.version = current;

@@ -25,8 +25,9 @@ static bool history_ended(const struct world *w, int epoch, int key, int from, i
     return false;
 }
 
-/* Is an attempt under way that can have been executed now? One that was lost with its process may be, too; and
- * where the clock of a store was set back, one whose deadline it has therefore not reached. */
+/* Is an attempt under way that can have been executed now? None of a reader pod's can. One that was lost with its
+ * process may be, too; and where the clock of a store was set back, one whose deadline it has therefore not
+ * reached. */
 static bool attempt_under_way(const struct world *w, const struct op *first)
 {
     for (int i = first->number; i < w->ops_count; i++) {
@@ -34,7 +35,7 @@ static bool attempt_under_way(const struct world *w, const struct op *first)
         uint64_t back = w->clock_behind_ns + w->clock_ahead_ns;
         uint64_t deadline = op->invoked_at + (uint64_t)op->timeout_ms * OS_MS + back;
 
-        if (op->first != first->number)
+        if (op->first != first->number || !w->pods[op->pod].may_write)
             continue;
         if (op->state == OP_ASKED || ((op->state == OP_LOST || back) && world_now(w) <= deadline))
             return true;
@@ -192,7 +193,10 @@ static bool brought_by_another(const struct world *w, const struct op *op)
     return false;
 }
 
-/* A reader pod keeps a set for itself, and says so; its answer is OK for none. */
+/*
+ * A reader pod keeps a set for itself, and says so; its answer is OK for none. A duplicate is one of the copy that it
+ * has, which can have left the store since.
+ */
 static void check_kept_local(struct world *w, const struct op *op)
 {
     if (op->result == DCACHE_OK || (op->result == DCACHE_LOCAL && op->kind != CALL_SET) ||
@@ -205,7 +209,6 @@ static void check_kept_local(struct world *w, const struct op *op)
 void check_write_return(struct world *w, struct op *op)
 {
     const struct op *first = w->ops[op->first];
-    bool reader = !w->pods[op->pod].may_write;
 
     if (op->result == DCACHE_E_INDETERMINATE)
         return;
@@ -213,7 +216,7 @@ void check_write_return(struct world *w, struct op *op)
         check_clear(w, op);
         return;
     }
-    if (reader && !first->commits) {
+    if (!w->pods[op->pod].may_write) {
         check_kept_local(w, op);
         return;
     }

@@ -275,6 +275,7 @@ static void a_readers_set_stays_local_and_yields_to_committed_news(void **state)
     assert_int_equal(set_local(&rig, "other", 5), WRITE_CONFLICT);
     assert_int_equal(set_local(&rig, "five", 5), WRITE_DUPLICATE);
     assert_int_equal(set_local(&rig, "nine", 9), WRITE_LOCAL);
+    assert_int_equal(set_local(&rig, "other", 9), WRITE_CONFLICT);
     get(&rig, "k");
     assert_read(&rig, READ_LOCAL, "nine", 9);
     get_with(&rig, "k", (struct read_request){.strong = true});
@@ -282,6 +283,37 @@ static void a_readers_set_stays_local_and_yields_to_committed_news(void **state)
     message(&rig, "k", record_of(12, 6, "six"));
     get(&rig, "k");
     assert_read(&rig, READ_FRESH, "six", 6);
+    assert_truth(&rig);
+    rig_close(&rig);
+}
+
+static void a_local_set_is_never_called_stored_however_often(void **state)
+{
+    (void)state;
+    struct core_config config = config_reader();
+    struct rig rig;
+    rig_open(&rig, &config);
+    make_ready(&rig);
+    assert_int_equal(set_local(&rig, "nine", 9), WRITE_LOCAL);
+    assert_int_equal(set_local(&rig, "nine", 9), WRITE_LOCAL);
+    assert_truth(&rig);
+    rig_close(&rig);
+}
+
+/* A floor alone: the version is known, the value is not, so it can be called neither the same nor another. */
+static void a_local_set_at_a_version_whose_value_is_not_here_is_refused(void **state)
+{
+    (void)state;
+    struct core_config config = config_reader();
+    struct rig rig;
+    config.max_value = 4;
+    rig_open(&rig, &config);
+    make_ready(&rig);
+    message(&rig, "k", record_of(11, 5, "does not fit"));
+    assert_int_equal(set_local(&rig, "five", 5), WRITE_REFUSED);
+    assert_int_equal(find(&rig, FX_WRITE_DONE)->write_done.reason, REASON_READER);
+    assert_int_equal(set_local(&rig, "four", 4), WRITE_STALE);
+    assert_int_equal(set_local(&rig, "six", 6), WRITE_LOCAL);
     assert_truth(&rig);
     rig_close(&rig);
 }
@@ -329,6 +361,8 @@ int main(void)
         cmocka_unit_test(after_a_clear_nothing_is_said_of_links),
         cmocka_unit_test(a_right_that_is_withdrawn_is_said_until_it_is_back_and_refuses_nothing_itself),
         cmocka_unit_test(a_readers_set_stays_local_and_yields_to_committed_news),
+        cmocka_unit_test(a_local_set_is_never_called_stored_however_often),
+        cmocka_unit_test(a_local_set_at_a_version_whose_value_is_not_here_is_refused),
         cmocka_unit_test(a_reader_may_not_delete_clear_or_set_without_a_version),
         cmocka_unit_test(a_local_set_goes_at_a_new_generation),
     };
