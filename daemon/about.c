@@ -44,6 +44,21 @@ void about_describe(void *ctx, struct ops_surroundings *ret)
 static const char *const access_names[] = {"none",  "read",       "write",       "read,write",
                                            "admin", "read,admin", "write,admin", "read,write,admin"};
 
+/* Of a name is kept what a terminal, a log line and a MessagePack str all bear. */
+void about_client_named(void *ctx, uint64_t client, struct slice name)
+{
+    struct daemon *d = ctx;
+    struct connection_note *note = connection_get_note(d->conns, client);
+    size_t len = name.len < CONNECTION_NAME_MAX ? name.len : CONNECTION_NAME_MAX - 1;
+
+    for (size_t i = 0; i < len; i++)
+        note->name[i] = name.data[i] >= ' ' && name.data[i] <= '~' ? (char)name.data[i] : '?';
+    note->name[len] = '\0';
+    if (log_wants(d->log, LOG_LEVEL_DEBUG))
+        log_event(d->log, daemon_clock(), LOG_LEVEL_DEBUG, "client named", LOG_UINT("client", client),
+                  LOG_TEXT("name", note->name));
+}
+
 bool about_client_at(void *ctx, uint32_t *index, struct ops_client *ret)
 {
     struct daemon *d = ctx;
@@ -58,6 +73,7 @@ bool about_client_at(void *ctx, uint32_t *index, struct ops_client *ret)
         .pid = facts.peer.pid > 0 ? (uint64_t)facts.peer.pid : 0,
         .access = access_names[facts.note.rights >> CLASS_read & 7],
         .socket = facts.peer.door == DOOR_ADMIN ? "admin" : "main",
+        .name = connection_get_note(d->conns, facts.client)->name,
         .last_method = facts.note.asked_at > 0 ? proto_method_name((enum proto_method)facts.note.method) : NULL,
         .opened_at = facts.note.opened_at,
         .asked_at = facts.note.asked_at,

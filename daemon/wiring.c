@@ -415,6 +415,7 @@ struct ops_config wiring_ops_config(struct daemon *d)
         .queued_bytes = queued_bytes,
         .spend = spend,
         .describe = about_describe,
+        .named = about_client_named,
         .client_at = about_client_at,
         .setting_at = about_setting_at,
         .log_level = about_log_level,

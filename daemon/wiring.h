@@ -98,6 +98,7 @@ const char *permit_refuse(void *ctx, uint64_t client, enum proto_method method);
 /* ---- about.c: what the daemon says of itself; the callbacks of ops_config ----------------------------------- */
 
 void about_describe(void *ctx, struct ops_surroundings *ret);
+void about_client_named(void *ctx, uint64_t client, struct slice name);
 bool about_client_at(void *ctx, uint32_t *index, struct ops_client *ret);
 bool about_setting_at(void *ctx, unsigned index, struct ops_setting *ret);
 bool about_log_level(void *ctx, uint64_t client, struct slice name, const char **ret_level,

@@ -33,7 +33,7 @@ static void clients_add(struct grid *grid, struct slice client)
 {
     char number[TEXT_SMALL], who[2 * TEXT_SMALL], age[TEXT_SMALL], asked[TEXT_SMALL], answered[TEXT_SMALL];
     char queued[TEXT_SMALL], last[2 * TEXT_SMALL], idle[TEXT_SMALL];
-    char *access = text_escape(map_bytes(client, "access")),
+    char *access = text_escape(map_bytes(client, "access")), *name = text_escape(map_bytes(client, "name")),
          *method = text_escape(map_bytes(client, "last_method"));
 
     number_cell(number, client, "client");
@@ -44,8 +44,9 @@ static void clients_add(struct grid *grid, struct slice client)
     text_size(queued, map_uint(client, "queued_bytes"));
     snprintf(last, sizeof last, "%.40s %s ago", method && *method ? method : "connected",
              text_duration(idle, map_uint(client, "idle_ms")));
-    grid_add(grid, (const char *[]){number, who, access, age, asked, answered, queued, last});
+    grid_add(grid, (const char *[]){number, name, who, access, age, asked, answered, queued, last});
     free(access);
+    free(name);
     free(method);
 }
 
@@ -77,12 +78,12 @@ static int clients_run(struct ctl *ctl, struct json *json, struct grid *grid)
             json_name(json, "clients");
             json_open_array(json);
         } else if (cursor == 0) {
-            grid_add(grid,
-                     (const char *[]){"CLIENT", "WHO", "ACCESS", "AGE", "ASKED", "ANSWERED", "QUEUED", "LAST"});
+            grid_add(grid, (const char *[]){"CLIENT", "NAME", "WHO", "ACCESS", "AGE", "ASKED", "ANSWERED",
+                                            "QUEUED", "LAST"});
         }
         clients_take(answer, json, grid);
         if (!json)
-            grid_print(grid, stdout, "", 1 << 0 | 1 << 3 | 1 << 4 | 1 << 5 | 1 << 6);
+            grid_print(grid, stdout, "", 1 << 0 | 1 << 4 | 1 << 5 | 1 << 6 | 1 << 7);
         grid_clear(grid);
         cursor = map_uint(answer, "cursor");
     } while (cursor != 0 && !ferror(stdout));
@@ -95,7 +96,7 @@ int verb_clients(struct ctl *ctl)
     struct grid grid;
     int r;
 
-    grid_init(&grid, 8);
+    grid_init(&grid, 9);
     r = clients_run(ctl, ctl->json ? &json : NULL, &grid);
     grid_deinit(&grid);
     if (r != EXIT_OK || !ctl->json)

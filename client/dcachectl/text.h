@@ -27,7 +27,7 @@ const char *text_rate(char *ret, uint64_t count, uint64_t interval_ms);
 const char *text_share(char *ret, uint64_t part, uint64_t whole);
 
 /* Columns aligned to their widest cell. Cells are copied; NULL is an empty one. */
-#define GRID_COLUMNS_MAX 8
+#define GRID_COLUMNS_MAX 9
 
 struct grid {
     unsigned columns;

@@ -154,12 +154,14 @@ static void set_local(struct core *core, const struct write_request *write)
     }
     if (outcome == WRITE_REFUSED) {
         refuse(core, write, REASON_READER,
-               slice_text("this version is stored already, and this pod has no copy to compare the value with: read it"));
+               slice_text(
+                   "this version is stored already, and this pod has no copy to compare the value with: read it"));
         return;
     }
     effect = done_push(core, write, outcome);
     effect->write_done.version = current;
-    effect->write_done.epoch = core->view.meta.epoch;
+    if (outcome != WRITE_LOCAL) /* What was not committed belongs to no epoch. */
+        effect->write_done.epoch = core->view.meta.epoch;
 }
 
 /* ---- committed writes -----------------------------------------------------------------------------------------

@@ -54,8 +54,11 @@ enum frame_result {
     FRAME_MALFORMED,  /* answered with an error; the connection is to be closed when all is sent */
 };
 
+#define CONNECTION_NAME_MAX 32 /* picked */
+
 /* Belongs to the owner. */
 struct connection_note {
+    char name[CONNECTION_NAME_MAX]; /* what the client calls itself */
     unsigned rights;
     unsigned method; /* of the last request */
     uint64_t opened_at, asked_at;

@@ -36,11 +36,12 @@ static void answer_list(struct ops *ops, const struct request *request, struct b
 
 static void pack_client(struct buffer *b, const struct ops_client *c, uint64_t now)
 {
-    pack_map(b, 13);
+    pack_map(b, 14);
     map_uint(b, "client", c->client);
     map_uint(b, "uid", c->uid);
     map_uint(b, "gid", c->gid);
     map_uint(b, "pid", c->pid);
+    map_text(b, "name", c->name);
     map_text(b, "access", c->access);
     map_text(b, "socket", c->socket);
     map_age(b, "age_ms", now, c->opened_at);

@@ -15,6 +15,8 @@ void run_hello(struct ops *ops, const struct request *request)
         answer_error(ops, request->client, request->id, RPC_INVALID, error);
         return;
     }
+    if (client.len > 0)
+        ops->config.named(ops->config.ctx, request->client, client);
     core_get_status(ops->config.core, request->now, &status);
     hello = (struct proto_hello){
         .server = slice_text("dcached " DCACHED_VERSION),

@@ -61,6 +61,7 @@ struct ops_client {
     const char *access;             /* what it may: "read,write,admin" */
     const char *socket;             /* the one it connected to: "main" or "admin" */
     const char *last_method;        /* NULL: it has asked nothing yet */
+    const char *name;               /* what it calls itself; not static: valid until it goes */
     uint64_t opened_at, asked_at;   /* asked_at 0: nothing yet */
     uint64_t in_flight, answered, stored_bytes, queued_bytes;
 };
@@ -100,6 +101,8 @@ struct ops_config {
     size_t (*queued_bytes)(void *ctx, uint64_t client);
     /* The request under way costs as much as so many gets more. */
     void (*spend)(void *ctx, uint64_t client, unsigned gets);
+    /* What the client calls itself, bytes of any kind. */
+    void (*named)(void *ctx, uint64_t client, struct slice name);
     void (*describe)(void *ctx, struct ops_surroundings *ret);
     /* The first client at or behind *index, which is then behind it. False: there is none. */
     bool (*client_at)(void *ctx, uint32_t *index, struct ops_client *ret);

@@ -45,10 +45,22 @@ def test_clients_shows_who_is_connected_and_what_each_did(redis, start_daemon):
         assert asking["in_flight"] == 1 and asking["pid"] not in (0, os.getpid())
         assert len({asking["client"], silent["client"], known["client"]}) == 3
         table = ctl(daemon, "clients").stdout.splitlines()
-        assert table[0].split() == ["CLIENT", "WHO", "ACCESS", "AGE", "ASKED", "ANSWERED", "QUEUED", "LAST"]
+        assert table[0].split() == ["CLIENT", "NAME", "WHO", "ACCESS", "AGE", "ASKED", "ANSWERED", "QUEUED", "LAST"]
         who = f"{os.getuid()}:{os.getgid()} pid {os.getpid()} read,write,admin"
         assert sum(who in " ".join(line.split()) for line in table) == 2
         assert any(re.search(r" 3 +0 B  get [\d.]+ \w+ ago$", line) for line in table), table
+
+
+def test_clients_shows_what_each_calls_itself_and_nothing_that_harms_a_terminal(redis, start_daemon):
+    daemon = start_daemon(redis, config={"log": {"level": "debug"}})
+    with daemon.client() as client:
+        assert client.call("clients")["clients"][0]["name"] == ""
+        for name, shown in ("web-1", "web-1"), ("\x1b[31m\u00e9\n", "?[31m???"), ("x" * 200, "x" * 31):
+            client.call("hello", {"client": name})
+            assert client.call("clients")["clients"][0]["name"] == shown
+            assert f'name={shown}' in daemon.log() or f'name="{shown}"' in daemon.log()
+        (own,) = [c for c in clients(daemon) if c["last_method"] == "clients" and c["name"] != shown]
+        assert own["name"] == "dcachectl"
 
 
 def test_clients_shows_the_number_of_the_log_a_method_that_there_is_not_and_what_is_not_taken(redis, start_daemon):

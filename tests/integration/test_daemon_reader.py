@@ -17,7 +17,7 @@ def test_a_local_set_is_kept_by_its_pod_alone(shared_redis, pods):
     with writer.client() as w, reader.client() as r:
         before = shared_redis.client().info("commandstats").get("cmdstat_evalsha", {}).get("calls", 0)
         written = r.set(b"k", b"mine", version=5)
-        assert (written["outcome"], written["version"]) == (KEPT_LOCAL, 5)
+        assert (written["outcome"], written["version"], written["epoch"]) == (KEPT_LOCAL, 5, "")
         assert r.set(b"k", b"mine", version=5)["outcome"] == KEPT_LOCAL, "a repetition makes it no commit"
         reading = r.get(b"k")
         assert (reading["state"], reading["value"], reading["version"]) == (LOCAL, b"mine", 5)

@@ -194,8 +194,8 @@ static bool brought_by_another(const struct world *w, const struct op *op)
 }
 
 /*
- * A reader pod keeps a set for itself, and says so; its answer is OK for none. A duplicate is one of the copy that it
- * has, which can have left the store since.
+ * A reader pod keeps a set for itself, and says so; its answer is OK for none. A duplicate is one of the copy that
+ * it has, which can have left the store since.
  */
 static void check_kept_local(struct world *w, const struct op *op)
 {

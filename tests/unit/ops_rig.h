@@ -80,6 +80,13 @@ static inline void spend(void *ctx, uint64_t client, unsigned gets)
     ((struct fixture *)ctx)->spent += gets;
 }
 
+static inline void named(void *ctx, uint64_t client, struct slice name)
+{
+    (void)ctx;
+    assert_int_equal(client, CLIENT);
+    assert_true(name.len > 0);
+}
+
 static inline bool client_at(void *ctx, uint32_t *index, struct ops_client *ret)
 {
     if (*index >= ((struct fixture *)ctx)->clients)
@@ -143,6 +150,7 @@ static inline int setup(void **state)
                                 .queued_bytes = queued_bytes,
                                 .spend = spend,
                                 .describe = describe,
+                                .named = named,
                                 .client_at = client_at,
                                 .setting_at = setting_at,
                                 .log_level = log_level,

@@ -195,12 +195,8 @@ static void a_map_without_the_key_or_cut_short_gives_empty_values(void **state)
 static void every_answer_is_rendered_without_harm(void **state)
 {
     /* What is no map at all, and maps that say nothing. */
-    static const char *const answers[] = {"",
-                                          "\xc0",
-                                          "\x80",
-                                          "\x90",
-                                          "\x81\xa6\x63\x61\x63hed\x07",
-                                          "\xdf\xff\xff\xff\xff"};
+    static const char *const answers[] = {
+        "", "\xc0", "\x80", "\x90", "\x81\xa6\x63\x61\x63hed\x07", "\xdf\xff\xff\xff\xff"};
 
     (void)state;
     for (size_t i = 0; i < sizeof answers / sizeof *answers; i++) {

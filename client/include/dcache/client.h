@@ -79,7 +79,7 @@ typedef enum dcache_state {
 typedef struct dcache_options {
     size_t size;         /* sizeof(dcache_options), for later versions */
     const char *socket;  /* NULL: $DCACHED_SOCKET, or DCACHE_DEFAULT_SOCKET */
-    const char *name;    /* of this client, for the daemon's logs; NULL: the program's name */
+    const char *name;    /* of this client, for `dcachectl clients`; NULL: the program's name */
     uint32_t timeout_ms; /* of every call; 0: 1000 */
     /* User, by name or number, that has to listen at the socket: calls fail with DCACHE_E_PERMISSION if it is
      * another. NULL: $DCACHED_SERVER_UID, or if that is not set: root, the caller's own user, the owner of the
