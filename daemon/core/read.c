@@ -153,11 +153,11 @@ static enum next decide(struct core *core, const struct decision *d, enum core_r
     return entry && entry->version >= read->min_version ? NEXT_CONFIRM : NEXT_FETCH;
 }
 
-/* A permitted stale answer. */
+/* A permitted stale answer. What a call says of itself comes before the policy for all. */
 static bool answer_stale(struct core *core, const struct read_request *read)
 {
     uint64_t policy = core->config.stale_on_partition ? core->config.max_stale_ns : 0;
-    uint64_t permitted = read->max_stale_ns > policy ? read->max_stale_ns : policy;
+    uint64_t permitted = read->max_stale_ns > 0 ? read->max_stale_ns : policy;
     uint64_t hash;
     struct entry *entry;
 

@@ -263,7 +263,7 @@ static void check_stale(struct world *w, const struct op *op)
     const struct pod *p = &w->pods[op->pod];
     uint64_t permitted = op->max_stale_ms * OS_MS, most = p->config.staleness.max_stale_ns;
 
-    if (p->config.staleness.on_partition == ON_PARTITION_STALE)
+    if (permitted == 0 && p->config.staleness.on_partition == ON_PARTITION_STALE)
         permitted = most;
     permitted = permitted < most ? permitted : most;
     /* The lease is the least that the library allows. */

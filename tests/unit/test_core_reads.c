@@ -159,6 +159,26 @@ static void permitted_staleness_is_served_with_its_age_when_redis_is_gone(void *
     rig_close(&rig);
 }
 
+static void a_call_that_says_how_stale_gets_nothing_staler_whatever_the_policy(void **state)
+{
+    (void)state;
+    struct core_config config = config_default();
+    struct rig rig;
+    config.stale_on_partition = true;
+    rig_open(&rig, &config);
+    make_ready(&rig);
+    message(&rig, "k", record_of(11, 1, "one"));
+    link_down(&rig, LINK_DATA);
+    link_down(&rig, LINK_SUBSCRIPTION);
+    rig.now += 4 * D;
+    get_with(&rig, "k", (struct read_request){.max_stale_ns = 3 * D});
+    assert_refused(&rig, REASON_NO_LINK);
+    get(&rig, "k");
+    assert_read(&rig, READ_STALE, "one", 1);
+    assert_truth(&rig);
+    rig_close(&rig);
+}
+
 static void a_deleted_key_has_no_stale_answer(void **state)
 {
     (void)state;
@@ -365,6 +385,7 @@ int main(void)
         cmocka_unit_test(a_tombstone_is_confirmed_by_its_seq_alone),
         cmocka_unit_test(a_read_is_refused_at_its_own_deadline),
         cmocka_unit_test(permitted_staleness_is_served_with_its_age_when_redis_is_gone),
+        cmocka_unit_test(a_call_that_says_how_stale_gets_nothing_staler_whatever_the_policy),
         cmocka_unit_test(a_deleted_key_has_no_stale_answer),
         cmocka_unit_test(a_heartbeat_that_redis_refuses_is_said_once_and_is_the_reason),
         cmocka_unit_test(min_version_is_fetched_and_refused_if_the_store_holds_less),
