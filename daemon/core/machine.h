@@ -348,7 +348,14 @@ void garbage_free(struct core *core);
 void call_arm(struct core *core, struct call *call, enum call_kind kind, uint64_t deadline);
 void call_disarm(struct core *core, struct call *call);
 
+/* local.c */
+void local_set(struct core *core, const struct write_request *write);
+
 /* write.c */
+/* The answer to a write, to be filled in. */
+struct core_effect *write_done(struct core *core, const struct write_request *write, enum write_outcome outcome);
+void write_refuse(struct core *core, const struct write_request *write, enum core_reason reason,
+                  struct slice text);
 void write_start(struct core *core, const struct write_request *write);
 void pending_send(struct core *core, struct pending_write *pending);
 void write_written(struct core *core, const struct core_event *event);

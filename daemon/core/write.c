@@ -10,14 +10,12 @@
  *   The epoch was another one      nothing was executed; meta is read again and the write sent anew.
  *   The link is lost, or no answer indeterminate, said only when the deadline has passed: the script refuses to
  *                                  execute after it, so a retry cannot race its first attempt.
- *   A reader pod                   its set passes the StaleDetector and stays in its own cache.
  */
 #include <stdlib.h>
 
 #include "daemon/core/machine.h"
 
-static struct core_effect *done_push(struct core *core, const struct write_request *write,
-                                     enum write_outcome outcome)
+struct core_effect *write_done(struct core *core, const struct write_request *write, enum write_outcome outcome)
 {
     struct core_effect *effect = effect_push(core, FX_WRITE_DONE);
 
@@ -54,114 +52,14 @@ static struct core_effect *done_push(struct core *core, const struct write_reque
     return effect;
 }
 
-static void refuse(struct core *core, const struct write_request *write, enum core_reason reason,
-                   struct slice text)
+void write_refuse(struct core *core, const struct write_request *write, enum core_reason reason, struct slice text)
 {
-    struct core_effect *effect = done_push(core, write, WRITE_REFUSED);
+    struct core_effect *effect = write_done(core, write, WRITE_REFUSED);
 
     trace_event(core, TRACE_WRITE_REFUSED, .detail = reason, .key = write->key, .version = write->version);
     core->measures.writes_refused[reason]++;
     effect->write_done.reason = reason;
     effect->write_done.text = text;
-}
-
-/* ---- a reader pod's own sets ----------------------------------------------------------------------------------
- */
-
-/* WRITE_REFUSED: the version is known, and no copy is here that would tell whether the content is the same. */
-static enum write_outcome local_verdict(struct core *core, const struct write_request *write,
-                                        uint64_t *ret_current)
-{
-    struct floor floor = {0};
-    uint64_t hash;
-    struct entry *entry = apply_find(core, write->key, &hash);
-
-    stale_detector_find(core->floors, write->key, &floor);
-    *ret_current = floor.version;
-    if (entry && entry->version >= floor.version)
-        *ret_current = entry->version;
-    core->counters.version_checks++;
-    if (write->version < *ret_current) {
-        core->counters.stale_rejected++;
-        return WRITE_STALE;
-    }
-    bool held = entry && entry->version == write->version;
-    bool replaced = held && (entry->flags & ENTRY_REPLACED);
-    bool same = held && !(entry->flags & ENTRY_TOMBSTONE) && slice_equal(entry_value(entry), write->value);
-    /* What this pod kept for itself was not committed, however often it is set. */
-    bool again = held && (entry->flags & ENTRY_LOCAL) && (same || replaced);
-    if (write->version > *ret_current || again) {
-        core->counters.accepted++;
-        return WRITE_LOCAL;
-    }
-    core->counters.duplicates++;
-    if (!held || replaced)
-        return WRITE_REFUSED;
-    return same ? WRITE_DUPLICATE : WRITE_CONFLICT;
-}
-
-static void set_local(struct core *core, const struct write_request *write)
-{
-    uint64_t current;
-    enum write_outcome outcome = local_verdict(core, write, &current);
-    struct core_effect *effect;
-
-    if (outcome == WRITE_LOCAL) {
-        struct record record = {
-            .kind = RECORD_VALUE,
-            .version = write->version,
-            .source = slice_text(core->config.source),
-            .value = write->value,
-        };
-        struct apply_how how = {
-            .origin = "local",
-            .generation = core->generation,
-            .expires_at = write->ttl_ms == 0 ? 0 : core->now + write->ttl_ms * NS_PER_MS,
-        };
-        struct apply_result result;
-        uint64_t rejected = core->counters.hook_rejected;
-        if (!apply_insert(core, write->key, &record, &how, true, &result)) {
-            /* The older copy goes all the same. */
-            apply_hint(core, write->key, UINT64_MAX);
-            if (rejected < core->counters.hook_rejected)
-                refuse(core, write, REASON_READER, slice_text("the hook of this pod rejected the value"));
-            else
-                refuse(core, write, REASON_BUSY, slice_text("the cache of this pod has no room for the value"));
-            return;
-        }
-        trace_event(core, TRACE_FILL, .detail = TRACE_FROM_LOCAL, .key = write->key, .version = write->version);
-        if (core->watching) {
-            struct core_effect *note = note_push(core, NOTE_LOCAL);
-            if (note) {
-                note->note.key = write->key;
-                note->note.version = write->version;
-                note->note.source = record.source;
-                note->note.origin = "local";
-            }
-        }
-        current = write->version;
-    } else if (outcome == WRITE_STALE) {
-        trace_event(core, TRACE_REJECT, .detail = TRACE_FROM_LOCAL, .key = write->key, .version = write->version,
-                    .other = current);
-        struct core_effect *note = note_push(core, NOTE_REJECTED);
-        if (note) {
-            note->note.key = write->key;
-            note->note.version = write->version;
-            note->note.current_version = current;
-            note->note.source = slice_text(core->config.source);
-            note->note.origin = "local";
-        }
-    }
-    if (outcome == WRITE_REFUSED) {
-        refuse(core, write, REASON_READER,
-               slice_text(
-                   "this version is stored already, and this pod has no copy to compare the value with: read it"));
-        return;
-    }
-    effect = done_push(core, write, outcome);
-    effect->write_done.version = current;
-    if (outcome != WRITE_LOCAL) /* What was not committed belongs to no epoch. */
-        effect->write_done.epoch = core->view.meta.epoch;
 }
 
 /* ---- committed writes -----------------------------------------------------------------------------------------
@@ -201,9 +99,9 @@ void write_start(struct core *core, const struct write_request *write)
     core->counters.writes++;
     if (!config->may_write) {
         if (write->op == OP_SET && write->version > 0)
-            set_local(core, write);
+            local_set(core, write);
         else
-            refuse(core, write, REASON_READER, slice_of(NULL, 0));
+            write_refuse(core, write, REASON_READER, slice_of(NULL, 0));
         return;
     }
     size_t bytes = write->key.len + write->value.len + sizeof(struct pending_write);
@@ -212,7 +110,7 @@ void write_start(struct core *core, const struct write_request *write)
         !write->at_once)
         pending = pending_new(write);
     if (!pending) {
-        refuse(core, write, REASON_BUSY, slice_of(NULL, 0));
+        write_refuse(core, write, REASON_BUSY, slice_of(NULL, 0));
         return;
     }
     pending_add(core, pending);
@@ -270,7 +168,7 @@ static struct core_effect *pending_done(struct core *core, struct pending_write 
     pending_forget(core, pending);
     if (pending->answered || pending->probe)
         return &core->nobody;
-    return done_push(core, &pending->write, outcome);
+    return write_done(core, &pending->write, outcome);
 }
 
 static struct core_effect *pending_refuse(struct core *core, struct pending_write *pending,
@@ -310,7 +208,7 @@ void write_expired(struct core *core, struct pending_write *pending)
     /* The answer can still come, and what Redis was given has to stay valid until then. */
     call_disarm(core, &pending->call);
     if (!pending->probe && !pending->answered)
-        done_push(core, &pending->write, WRITE_INDETERMINATE);
+        write_done(core, &pending->write, WRITE_INDETERMINATE);
     pending->answered = true;
 }
 

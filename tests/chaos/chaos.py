@@ -218,6 +218,7 @@ def arguments(argv):
     parser.add_argument("--keys", type=int, default=300)
     parser.add_argument("--depth", type=int, default=32)
     parser.add_argument("--report", help="the summary as JSON into this file")
+    parser.add_argument("--list", action="store_true", help="the kinds of faults and the promises they endanger")
     parser.add_argument("--plan", action="store_true", help="print the schedule, run nothing")
     parser.add_argument("--verbose", action="store_true", help="what the checker says of every era")
     return parser.parse_args(argv)
@@ -253,6 +254,10 @@ def prepare(args):
 def main(argv=None):
     args = arguments(argv)
     prepare(args)
+    if args.list:
+        for number in faults.NUMBERS:
+            print(f"{number:4} {faults.title(number)}\n     endangers {faults.endangers(number)}")
+        return 0
     eras = plan.each_once(args.seed, EACH_ONCE_S) if args.each_once else \
         plan.draw(args.seed, args.minutes, args.phase_seconds, args.only)
     if args.plan:

@@ -6,8 +6,8 @@ closed, an error answered, a process seen stopped. What it began it has ended wh
 is over earlier (`world.pause` is cut short then) or something is thrown. Each lane of a fault is a thread that
 calls `once` again and again; its random numbers come from the seed, the phase, the fault and the lane alone.
 
-Where the list of faults names several things under one number, each is a variant and is counted for itself: else
-what happens easily stands for what never happens.
+Where one number names several things, each is a variant and is counted for itself: else what happens easily stands
+for what never happens.
 """
 
 import time
@@ -20,7 +20,7 @@ def named(number, variant):
 
 
 class Fault:
-    number = ""                # "F1" of the list of faults
+    number = ""                # "F1"; the titles are a list: ./dev chaos --list
     title = ""
     endangers = ""             # names of promises
     long = False               # lasts long: aimed at 10 times where others are at 100

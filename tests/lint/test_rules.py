@@ -86,6 +86,11 @@ def test_long_lines_and_long_files_are_found(grow):
     assert len(rules.lengths(grow(**spoilt("proto/a.c", "x;\n" * 501)))) == 1
 
 
+def test_long_lines_of_prose_are_found(grow):
+    assert rules.lengths(grow(**spoilt("proto/a.md", f"{'x' * 120}\n|{'x' * 130}\n```\n{'x' * 130}\n```\n"))) == []
+    assert len(rules.lengths(grow(**spoilt("proto/a.md", "x" * 121 + "\n")))) == 1
+
+
 @pytest.mark.parametrize("text", ["x; \n", "\tx;\n", "/* TO" + "DO */\n", "x;"])
 def test_unclean_text_is_found(grow, text):
     assert len(rules.clean_text(grow(**spoilt("proto/a.c", text)))) == 1

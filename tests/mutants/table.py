@@ -190,10 +190,11 @@ MUTANTS = [
     Mutant("sweep_takes_what_is_new", "what is removed behind a clear includes what was written since", [
         ("daemon/redis/sweep.lua", "if version and seq <= cleared then", "if version then")]),
     Mutant("local_set_is_accepted", "a reader pod's set is answered as if it were committed", [
-        ("daemon/core/write.c", "    effect = done_push(core, write, outcome);\n"
-         "    effect->write_done.version = current;",
-         "    effect = done_push(core, write, outcome == WRITE_LOCAL ? WRITE_ACCEPTED : outcome);\n"
-         "    effect->write_done.version = current;")]),
+        ("daemon/core/local.c", "effect = write_done(core, write, outcome);",
+         "effect = write_done(core, write, outcome == WRITE_LOCAL ? WRITE_ACCEPTED : outcome);")]),
+    Mutant("local_set_becomes_stored", "a local set that is repeated is answered as if it were stored", [
+        ("daemon/core/local.c", "bool again = held && (entry->flags & ENTRY_LOCAL) && (same || replaced);",
+         "bool again = false;")]),
     Mutant("publish_errors_swallowed", "a write that may not publish is accepted", [
         ("daemon/redis/write.lua", "    redis.call('PUBLISH', channel,", "    redis.pcall('PUBLISH', channel,")],
         guards=[("daemon/core/proof.c", "    if (core->last >= h->seq_read) {", "    if (true) {")],

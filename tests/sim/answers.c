@@ -131,6 +131,8 @@ static void write_done(struct op *op, const dcache_written *written)
     if (op->result == DCACHE_E_INDETERMINATE) {
         w->statistics->indeterminate++;
         calls_retry_later(w, op);
+    } else if (op->result == DCACHE_LOCAL) {
+        calls_repeat(w, op);
     }
     if (op->kind == CALL_CLEAR || (op->result != DCACHE_OK && op->result != DCACHE_DUPLICATE))
         return;

@@ -373,6 +373,18 @@ void calls_retry_later(struct world *w, const struct op *op)
     world_at(w, at + rng_below(&w->call_rng, w->bound_ns / 8), retry, w->ops[op->number]);
 }
 
+void calls_repeat(struct world *w, const struct op *op)
+{
+    struct op *again;
+
+    if (world_now(w) >= w->heal_at || !rng_chance(&w->call_rng, 100))
+        return;
+    again = op_new(w, CALL_SET, op->pod, op->key);
+    again->version = op->version;
+    again->content = op->content;
+    op_ask(again);
+}
+
 void calls_lost(struct world *w, struct client_host *host)
 {
     for (int i = 0; i < w->ops_count; i++) {

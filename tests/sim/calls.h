@@ -25,5 +25,7 @@ bool calls_probe(struct pod *pod);
 void calls_ask(void *op);
 /* An attempt ended in doubt: once more, perhaps. */
 void calls_retry_later(struct world *w, const struct op *op);
+/* A pod kept a set for itself: the same once more, perhaps. */
+void calls_repeat(struct world *w, const struct op *op);
 
 #endif

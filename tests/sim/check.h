@@ -1,5 +1,5 @@
 /*
- * The promises of CONTRACT.md section 3, judged against the truth. Every function may end the run by world_violate
+ * The promises of ARCHITECTURE.md, judged against the truth. Every function may end the run by world_violate
  * with the promise's name.
  */
 #ifndef DCACHED_SIM_WORLD_CHECK_H

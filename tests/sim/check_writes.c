@@ -180,27 +180,30 @@ static void check_clear(struct world *w, const struct op *op)
                       op->number);
 }
 
-/* Did some other call bring this very version and payload? */
-static bool brought_by_another(const struct world *w, const struct op *op)
+/* Was this very version and payload stored at any time? */
+static bool ever_stored(const struct world *w, const struct op *op)
 {
-    for (int i = 0; i < w->ops_count; i++) {
-        const struct op *o = w->ops[i];
+    for (int e = 0; e < w->truth.count; e++) {
+        const struct truth_line *line = &w->truth.epochs[e].lines[op->key];
 
-        if (o != op && o->kind == CALL_SET && o->key == op->key && o->content == op->content &&
-            o->invoked_at <= world_now(w))
-            return true;
+        for (int i = 0; i < line->states_count; i++) {
+            const struct truth_state *s = &line->states[i];
+
+            if (s->kind == TRUTH_VALUE && s->version == op->got_version && s->content == op->content)
+                return true;
+        }
     }
     return false;
 }
 
 /*
- * A reader pod keeps a set for itself, and says so; its answer is OK for none. A duplicate is one of the copy that
- * it has, which can have left the store since.
+ * A reader pod keeps a set for itself, and says so; its answer is OK for none. A duplicate is one of a stored
+ * value, by the copy that it has; the value can have left the store since.
  */
 static void check_kept_local(struct world *w, const struct op *op)
 {
     if (op->result == DCACHE_OK || (op->result == DCACHE_LOCAL && op->kind != CALL_SET) ||
-        (op->result == DCACHE_DUPLICATE && !brought_by_another(w, op)))
+        (op->result == DCACHE_DUPLICATE && !ever_stored(w, op)))
         world_violate(w, "INDET", op->pod, op->key,
                       "op %d of a reader pod was not committed, but the answer is %s", op->number,
                       dcache_result_name(op->result));

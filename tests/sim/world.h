@@ -38,7 +38,7 @@
 
 /* ---- faults ------------------------------------------------------------------------------------------------- */
 
-/* X(name, number in FAULTS.md, what it is). Each is drawn, begun and ended in fault*.c. */
+/* X(name, number as in tests/chaos, what it is). Each is drawn, begun and ended in fault*.c. */
 #define FAULT_KINDS(X)                                                                            \
     X(stall, "F1", "nothing moves, both ways, no error")                                          \
     X(mute, "F2", "half open: what the pod sends is swallowed")                                   \

@@ -140,7 +140,7 @@ dcache_result dcache_mget(dcache *cache, const dcache_key *keys, size_t count, c
 typedef struct dcache_write_options {
     size_t size;         /* sizeof(dcache_write_options) */
     uint64_t version;    /* 0: auto */
-    int has_ttl;         /* 0: the daemon's default_ttl */
+    int has_ttl;         /* 0: the daemon's default_ttl; of a delete: its tombstone_ttl */
     uint64_t ttl_ms;     /* 0 with has_ttl: none */
     int invalidate;      /* 1: other pods only drop their copy; 0: the daemon's `propagate` */
     uint32_t timeout_ms; /* 0: the handle's */
