@@ -138,7 +138,7 @@ static int init_handles(struct daemon *d)
 static unsigned raise_descriptors(struct daemon *d)
 {
     unsigned wanted = d->config->limits.connections;
-    unsigned spare = SPARE_FDS + (d->config->metrics.listen[0] ? HTTP_FDS : 0);
+    unsigned spare = SPARE_FDS + ADMIN_CONNECTIONS + (d->config->metrics.listen[0] ? HTTP_FDS : 0);
     struct rlimit limit;
     rlim_t needed = (rlim_t)wanted + spare;
 

@@ -283,16 +283,30 @@ static void on_bad_frame(void *ctx, uint64_t client, struct slice begin, enum sc
     connection_answer_end(d->conns, client);
 }
 
+static void on_full(void *ctx, const struct peer *peer, struct buffer *message)
+{
+    struct daemon *d = ctx;
+    bool admin = peer->door == DOOR_ADMIN;
+
+    log_event(d->log, daemon_clock(), LOG_LEVEL_WARNING, "client turned away: there are as many as may be",
+              LOG_TEXT("socket", admin ? "admin" : "main"), LOG_UINT("uid", peer->uid),
+              LOG_UINT("pid", peer->pid));
+    rpc_pack_error(message, 0, RPC_BUSY,
+                   admin ? "the admin socket has as many clients as it may"
+                         : "the daemon has as many clients as it may: [limits] connections, dcachectl clients");
+}
+
 struct connections_config wiring_connections_config(struct daemon *d, unsigned max_connections)
 {
     return (struct connections_config){
-        .max_connections = max_connections,
+        .max_connections = {max_connections, d->config->listen.admin_socket[0] ? ADMIN_CONNECTIONS : 0},
         .in_flight_max = PROTO_IN_FLIGHT_MAX,
         .max_message = d->max_message,
         .budget_bytes = d->config->limits.buffers,
         .on_frame = on_frame,
         .on_bad_frame = on_bad_frame,
         .on_opened = on_opened,
+        .on_full = on_full,
         .on_closed = on_closed,
         .ctx = d,
     };

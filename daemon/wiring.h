@@ -25,7 +25,9 @@
 #define RANDOM_POOL 4096
 
 /* The listeners. */
-enum { DOOR_MAIN, DOOR_ADMIN };
+enum { DOOR_MAIN, DOOR_ADMIN, DOOR_COUNT };
+_Static_assert(DOOR_COUNT == CONNECTION_DOORS, "net counts the clients of each");
+#define ADMIN_CONNECTIONS 16 /* of the admin socket, beside those of [limits] connections; picked */
 
 /* A configuration that is being read in a thread, so that a slow disk or name service holds nobody up. */
 struct reload {

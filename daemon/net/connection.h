@@ -19,7 +19,7 @@
  *                                              output for a second gives way to others' answers (closed_budget);
  *                                              connection_has_room is false if that was not enough
  *   one frame                                  max_message: on_bad_frame, then closed
- *   connections                                max_connections: closed at once (connections_refused)
+ *   connections through one door               max_connections: told so and closed (connections_refused)
  * Beyond the budget each connection may hold CONNECTION_FREE_BYTES of input and, if it has taken all answers so
  * far, CONNECTION_SHORT_BYTES of output, so that small requests always get through; two messages of max_message
  * more are there for the larger answers of such clients.
@@ -65,7 +65,7 @@ struct connection_note {
 };
 
 struct connections_config {
-    unsigned max_connections;
+    unsigned max_connections[CONNECTION_DOORS];
     unsigned in_flight_max;
     size_t max_message;
     size_t budget_bytes;
@@ -75,6 +75,9 @@ struct connections_config {
     /* What came is no frame; `begin` is as much of it as is at hand. To be answered, once and at once. */
     void (*on_bad_frame)(void *ctx, uint64_t client, struct slice begin, enum scan_result what);
     void (*on_opened)(void *ctx, uint64_t client, const struct peer *peer);
+    /* There are max_connections already: `message` goes to this one as far as the kernel takes it, then it is
+     * closed. */
+    void (*on_full)(void *ctx, const struct peer *peer, struct buffer *message);
     /* After this the client's number means nobody. */
     void (*on_closed)(void *ctx, uint64_t client);
     void *ctx;

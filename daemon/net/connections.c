@@ -1,6 +1,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "daemon/net/internal.h"
@@ -14,7 +15,7 @@ static struct connection *find(const struct connections *conns, uint64_t client)
 {
     uint32_t slot = (uint32_t)client;
 
-    if (slot >= conns->config.max_connections || conns->slots[slot].generation != (uint32_t)(client >> 32))
+    if (slot >= conns->slots_count || conns->slots[slot].generation != (uint32_t)(client >> 32))
         return NULL;
     return conns->slots[slot].connection;
 }
@@ -40,6 +41,7 @@ void connections_forget(struct connections *conns, struct connection *c)
     slot->next_free = conns->first_free;
     conns->first_free = c->slot;
     conns->counters.connections--;
+    conns->through[c->peer.door]--;
 }
 
 static void free_conns(struct connections *conns)
@@ -165,7 +167,7 @@ static bool close_most_stalled(struct connections *conns, const struct connectio
 {
     struct connection *worst = NULL;
 
-    for (uint32_t i = 0; i < conns->config.max_connections; i++) {
+    for (uint32_t i = 0; i < conns->slots_count; i++) {
         struct connection *c = conns->slots[i].connection;
 
         if (c && c != except && connection_queued(c) > 0 && c->out_idle_s > 0 &&
@@ -193,7 +195,7 @@ static void sweep_connection(struct connections *conns, struct connection *c)
 
 void connections_sweep(struct connections *conns)
 {
-    for (uint32_t i = 0; i < conns->config.max_connections; i++)
+    for (uint32_t i = 0; i < conns->slots_count; i++)
         if (conns->slots[i].connection)
             sweep_connection(conns, conns->slots[i].connection);
     while (conns->used > conns->config.budget_bytes && close_most_stalled(conns, NULL))
@@ -264,7 +266,9 @@ int connections_new(struct connections **ret, uv_loop_t *loop, const struct conn
     conns->config = *config;
     conns->loop = loop;
     conns->read_buffer = malloc(CONNECTION_READ_BYTES);
-    conns->slots = calloc(config->max_connections, sizeof(*conns->slots));
+    for (unsigned door = 0; door < CONNECTION_DOORS; door++)
+        conns->slots_count += config->max_connections[door];
+    conns->slots = calloc(conns->slots_count, sizeof(*conns->slots));
     if (!conns->read_buffer || !conns->slots) {
         free_conns(conns);
         return -ENOMEM;
@@ -272,14 +276,24 @@ int connections_new(struct connections **ret, uv_loop_t *loop, const struct conn
     TAILQ_INIT(&conns->ready);
     TAILQ_INIT(&conns->flush);
     TAILQ_INIT(&conns->waiters);
-    for (uint32_t i = 0; i < config->max_connections; i++)
-        conns->slots[i] = (struct connection_slot){.generation = 1,
-                                                   .next_free = i + 1 < config->max_connections ? i + 1 : NO_SLOT};
-    conns->first_free = config->max_connections > 0 ? 0 : NO_SLOT;
+    for (uint32_t i = 0; i < conns->slots_count; i++)
+        conns->slots[i] =
+            (struct connection_slot){.generation = 1, .next_free = i + 1 < conns->slots_count ? i + 1 : NO_SLOT};
+    conns->first_free = conns->slots_count > 0 ? 0 : NO_SLOT;
     init_handles(conns, loop);
     signal(SIGPIPE, SIG_IGN);
     *ret = conns;
     return 0;
+}
+
+static void say_full(struct connections *conns, int fd, const struct peer *peer)
+{
+    struct buffer message = BUFFER_INIT;
+
+    conns->config.on_full(conns->config.ctx, peer, &message);
+    if (!message.failed)
+        send(fd, message.data, message.len, MSG_DONTWAIT | MSG_NOSIGNAL);
+    buffer_deinit(&message);
 }
 
 void connections_adopt(struct connections *conns, int fd, const struct peer *peer)
@@ -287,7 +301,9 @@ void connections_adopt(struct connections *conns, int fd, const struct peer *pee
     uint32_t slot = conns->first_free;
     struct connection *c = NULL;
 
-    if (slot != NO_SLOT && !conns->closing)
+    if (conns->through[peer->door] >= conns->config.max_connections[peer->door])
+        say_full(conns, fd, peer);
+    else if (!conns->closing)
         c = connection_new(conns, fd, slot, conns->slots[slot].generation);
     if (!c) {
         conns->counters.connections_refused++;
@@ -295,6 +311,7 @@ void connections_adopt(struct connections *conns, int fd, const struct peer *pee
         return;
     }
     c->peer = *peer;
+    conns->through[peer->door]++;
     conns->first_free = conns->slots[slot].next_free;
     conns->slots[slot].connection = c;
     conns->open_handles++;
@@ -322,7 +339,7 @@ struct connection_note *connection_get_note(const struct connections *conns, uin
 
 bool connections_next(const struct connections *conns, uint32_t *index, struct connection_facts *ret)
 {
-    while (*index < conns->config.max_connections) {
+    while (*index < conns->slots_count) {
         const struct connection *c = conns->slots[(*index)++].connection;
 
         if (!c)
@@ -343,7 +360,7 @@ bool connections_next(const struct connections *conns, uint32_t *index, struct c
 
 void connections_each(struct connections *conns, void (*fn)(void *ctx, uint64_t client), void *ctx)
 {
-    for (uint32_t i = 0; i < conns->config.max_connections; i++)
+    for (uint32_t i = 0; i < conns->slots_count; i++)
         if (conns->slots[i].connection)
             fn(ctx, connection_client(conns->slots[i].connection));
 }
@@ -355,7 +372,7 @@ void connections_set_budget(struct connections *conns, size_t budget_bytes)
 
 static void move_all(struct connections *conns, enum connection_event event)
 {
-    for (uint32_t i = 0; i < conns->config.max_connections; i++)
+    for (uint32_t i = 0; i < conns->slots_count; i++)
         if (conns->slots[i].connection)
             connection_move(conns->slots[i].connection, event);
 }

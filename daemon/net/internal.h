@@ -76,7 +76,8 @@ struct connections {
     uv_idle_t idle;   /* active while a turn is due: the loop must not block */
     uv_timer_t sweep; /* once a second while anything is queued or unfinished */
     struct connection_slot *slots;
-    uint32_t first_free;
+    uint32_t slots_count, first_free;
+    unsigned through[CONNECTION_DOORS]; /* connections that came through each */
     struct connection_list ready, flush, waiters;
     unsigned ready_count;
     struct connection *current;    /* whose turn it is: its answers are packed into `out` */

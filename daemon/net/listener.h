@@ -22,11 +22,13 @@
 struct listener;
 
 /* Who is at the other end, by SO_PEERCRED when it connected. pid 0: of another namespace; never a proof. */
+#define CONNECTION_DOORS 2
+
 struct peer {
     uid_t uid;
     gid_t gid;
     pid_t pid;
-    unsigned door; /* of the listener it came through */
+    unsigned door; /* of the listener it came through, below CONNECTION_DOORS */
 };
 
 struct listener_config {

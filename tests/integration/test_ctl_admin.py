@@ -146,6 +146,18 @@ def test_clients_shows_what_each_may_and_which_socket_it_used(redis, start_daemo
         assert by_socket["main"]["access"] == "read,write" and by_socket["admin"]["access"] == "read,write,admin"
 
 
+def test_a_full_daemon_says_so_and_leaves_the_admin_socket_to_the_operator(redis, start_daemon, folder):
+    daemon = start_daemon(redis, config={
+        "limits": {"connections": 2},
+        "listen": {"socket": f"{folder}/dcached.sock", "admin_socket": f"{folder}/dcached-admin.sock"}})
+    with daemon.client() as one, daemon.client() as two:
+        one.call("ping"), two.call("ping")
+        run = ctl(daemon, "get", "k")
+        assert run.returncode == 1 and "busy" in run.stderr and "[limits] connections" in run.stderr, run.stderr
+        assert [c["socket"] for c in clients(daemon)] == ["main", "main", "admin"]
+        assert "client turned away" in daemon.log()
+
+
 @ROOT
 @pytest.mark.parametrize("verb", ["clients", "log-level", "config"])
 def test_who_is_no_administrator_is_told_so(redis, start_daemon, folder, verb):

@@ -8,9 +8,10 @@ import struct
 import subprocess
 import time
 
+import msgpack
 import pytest
 
-from daemon import ACCEPTED, PATIENCE, REFUSED, Client, Daemon
+from daemon import ACCEPTED, BUSY, PATIENCE, REFUSED, Client, Daemon
 from private_redis import PrivateRedis
 from sockets import read_all, refusal_of, request
 
@@ -98,14 +99,15 @@ def test_many_large_messages_at_once_all_get_through_a_small_budget(redis):
             assert error is None and result[0] == ACCEPTED
 
 
-def test_connections_over_the_limit_are_closed_and_counted(redis):
+def test_connections_over_the_limit_are_told_so_closed_and_counted(redis):
     with Daemon(redis=redis.socket, pod="crowded", config={"limits": {"connections": 5}}) as daemon:
         clients = [daemon.client()]
         daemon.wait_until(lambda: clients[0].call("stats")["connections"] == 1)
         clients += [daemon.client() for _ in range(4)]
         assert all(c.call("ping") == "pong" for c in clients)
         with daemon.client() as extra:
-            assert read_all(extra.sock) == b""
+            kind, number, (code, text), result = msgpack.unpackb(read_all(extra.sock))
+            assert (kind, number, code, result) == (1, 0, BUSY, None) and "[limits] connections" in text
         assert clients[0].call("stats")["connections_refused"] == 1
         clients.pop().close()
         daemon.wait_until(lambda: clients[0].call("stats")["connections"] == 4)

@@ -68,6 +68,12 @@ static void on_opened(void *ctx, uint64_t client, const struct peer *peer)
     ((struct fixture *)ctx)->client = client;
 }
 
+static void on_full(void *ctx, const struct peer *peer, struct buffer *message)
+{
+    (void)ctx;
+    buffer_append(message, peer->door == 0 ? "full" : "none", 4);
+}
+
 static void on_closed(void *ctx, uint64_t client)
 {
     struct fixture *f = ctx;
@@ -82,21 +88,27 @@ static void on_prepare(uv_prepare_t *prepare)
     connections_before_poll(((struct fixture *)prepare->data)->conns);
 }
 
-static void adopt(struct fixture *f)
+static void adopt_through(struct fixture *f, unsigned door)
 {
     int pair[2];
-    struct peer peer = {0};
+    struct peer peer = {.door = door};
 
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair), 0);
     connections_adopt(f->conns, pair[0], &peer);
     f->fd = pair[1];
 }
 
+static void adopt(struct fixture *f)
+{
+    adopt_through(f, 0);
+}
+
 static int setup_with(void **state, unsigned clients, size_t budget)
 {
     struct fixture *f = calloc(1, sizeof(*f));
     struct connections_config config = {
-        .max_connections = clients,
+        .max_connections = {clients, 1},
+        .on_full = on_full,
         .in_flight_max = IN_FLIGHT_MAX,
         .max_message = 1024,
         .budget_bytes = budget,
@@ -316,13 +328,16 @@ static void the_number_of_a_client_that_is_gone_means_nobody(void **state)
     assert_int_equal(receive(f), 0);
 }
 
-static void one_too_many_is_closed_at_once(void **state)
+static void one_too_many_is_told_so_and_closed_at_once(void **state)
 {
     struct fixture *f = *state;
     int first = f->fd;
     struct net_counters counters;
+    char message[8] = "";
 
     adopt(f);
+    assert_int_equal(read(f->fd, message, sizeof message), 4);
+    assert_string_equal(message, "full");
     assert_true(at_end(f));
     connections_get_counters(f->conns, &counters);
     assert_int_equal(counters.connections_refused, 1);
@@ -332,6 +347,34 @@ static void one_too_many_is_closed_at_once(void **state)
     send_frames(f, 1);
     turn(f);
     assert_int_equal(receive(f), 1);
+}
+
+static void each_door_has_room_of_its_own(void **state)
+{
+    struct fixture *f = *state;
+    struct net_counters counters;
+    char message[8] = "";
+    int first = f->fd, second;
+
+    f->any_client = true;
+    adopt_through(f, 1);
+    second = f->fd;
+    send_frames(f, 1);
+    turn(f);
+    assert_int_equal(receive(f), 1);
+    adopt_through(f, 1);
+    assert_int_equal(read(f->fd, message, sizeof message), 4);
+    assert_string_equal(message, "none");
+    close(f->fd);
+    /* Who goes leaves room for one of the same door. */
+    close(second);
+    turn(f);
+    adopt_through(f, 1);
+    connections_get_counters(f->conns, &counters);
+    assert_int_equal(counters.connections, 2);
+    assert_int_equal(counters.connections_refused, 1);
+    close(f->fd);
+    f->fd = first;
 }
 
 static void an_idle_connection_holds_no_buffer(void **state)
@@ -456,7 +499,8 @@ int main(void)
         TEST(malformed_input_waits_for_answers_under_way),
         TEST(half_close_waits_for_answers_under_way),
         TEST(the_number_of_a_client_that_is_gone_means_nobody),
-        TEST(one_too_many_is_closed_at_once),
+        TEST(each_door_has_room_of_its_own),
+        TEST(one_too_many_is_told_so_and_closed_at_once),
         TEST(an_idle_connection_holds_no_buffer),
         TEST(what_a_request_costs_shortens_the_turn),
         cmocka_unit_test_setup_teardown(who_takes_no_answers_for_thirty_seconds_is_closed, setup, teardown),
