@@ -328,53 +328,36 @@ static void the_number_of_a_client_that_is_gone_means_nobody(void **state)
     assert_int_equal(receive(f), 0);
 }
 
-static void one_too_many_is_told_so_and_closed_at_once(void **state)
+static void assert_turned_away(struct fixture *f, unsigned door, const char *expected)
+{
+    char message[8] = "";
+
+    adopt_through(f, door);
+    assert_int_equal(read(f->fd, message, sizeof message), 4);
+    assert_string_equal(message, expected);
+    assert_true(at_end(f));
+    close(f->fd);
+}
+
+static void one_too_many_of_a_door_is_told_so_and_closed_at_once(void **state)
 {
     struct fixture *f = *state;
     int first = f->fd;
     struct net_counters counters;
-    char message[8] = "";
-
-    adopt(f);
-    assert_int_equal(read(f->fd, message, sizeof message), 4);
-    assert_string_equal(message, "full");
-    assert_true(at_end(f));
-    connections_get_counters(f->conns, &counters);
-    assert_int_equal(counters.connections_refused, 1);
-    assert_int_equal(counters.connections, 1);
-    close(f->fd);
-    f->fd = first;
-    send_frames(f, 1);
-    turn(f);
-    assert_int_equal(receive(f), 1);
-}
-
-static void each_door_has_room_of_its_own(void **state)
-{
-    struct fixture *f = *state;
-    struct net_counters counters;
-    char message[8] = "";
-    int first = f->fd, second;
 
     f->any_client = true;
+    assert_turned_away(f, 0, "full");
     adopt_through(f, 1);
-    second = f->fd;
+    assert_turned_away(f, 1, "none");
+    connections_get_counters(f->conns, &counters);
+    assert_int_equal(counters.connections_refused, 2);
+    assert_int_equal(counters.connections, 2);
+    close(first);
+    turn(f);
+    adopt(f);
     send_frames(f, 1);
     turn(f);
     assert_int_equal(receive(f), 1);
-    adopt_through(f, 1);
-    assert_int_equal(read(f->fd, message, sizeof message), 4);
-    assert_string_equal(message, "none");
-    close(f->fd);
-    /* Who goes leaves room for one of the same door. */
-    close(second);
-    turn(f);
-    adopt_through(f, 1);
-    connections_get_counters(f->conns, &counters);
-    assert_int_equal(counters.connections, 2);
-    assert_int_equal(counters.connections_refused, 1);
-    close(f->fd);
-    f->fd = first;
 }
 
 static void an_idle_connection_holds_no_buffer(void **state)
@@ -499,8 +482,7 @@ int main(void)
         TEST(malformed_input_waits_for_answers_under_way),
         TEST(half_close_waits_for_answers_under_way),
         TEST(the_number_of_a_client_that_is_gone_means_nobody),
-        TEST(each_door_has_room_of_its_own),
-        TEST(one_too_many_is_told_so_and_closed_at_once),
+        TEST(one_too_many_of_a_door_is_told_so_and_closed_at_once),
         TEST(an_idle_connection_holds_no_buffer),
         TEST(what_a_request_costs_shortens_the_turn),
         cmocka_unit_test_setup_teardown(who_takes_no_answers_for_thirty_seconds_is_closed, setup, teardown),
