@@ -1,6 +1,7 @@
 /*
  * The words of the core. Every other header of the daemon uses these and no others.
  *
+ *   partition    the keys that share an epoch, a seq and a channel: all of one key_prefix in one database
  *   version      the application's order of one key's values, 1 .. 2^63-1
  *   auto version a version given by the store because the writer named none (0 in a request)
  *   seq          the store's order: raised by every committed write; within one epoch it decides which of
