@@ -38,6 +38,23 @@ void about_describe(void *ctx, struct ops_surroundings *ret)
     };
 }
 
+const char *about_trouble(void *ctx)
+{
+    struct redis_status redis;
+
+    redis_get_status(((struct daemon *)ctx)->redis, &redis);
+    return redis.trouble;
+}
+
+const char *about_reason(const struct daemon *d, const struct core_status *status)
+{
+    struct redis_status redis;
+
+    redis_get_status(d->redis, &redis);
+    return *redis.trouble && status->reason_text == core_reason_text(REASON_NO_LINK) ? redis.trouble
+                                                                                     : status->reason_text;
+}
+
 /* ---- clients ---------------------------------------------------------------------------------------------- */
 
 /* Which of read, write and admin; by the bits of these classes. */

@@ -34,7 +34,7 @@ static void status_text(const struct daemon *d, char text[static NOTIFY_STATUS_M
                  status.writes_text[0] ? status.writes_text : "writes are being tried");
     snprintf(text, NOTIFY_STATUS_MAX, "%s%s, %llu entries, %s%s%s%s", status.ready ? "ready" : "not ready", writes,
              (unsigned long long)status.entries, lag, d->reload.error ? "; the last reload failed" : "",
-             status.ready ? "" : ": ", status.ready ? "" : status.reason_text);
+             status.ready ? "" : ": ", status.ready ? "" : about_reason(d, &status));
 }
 
 static void feed_watchdog(struct daemon *d)

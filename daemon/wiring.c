@@ -429,6 +429,7 @@ struct ops_config wiring_ops_config(struct daemon *d)
         .queued_bytes = queued_bytes,
         .spend = spend,
         .describe = about_describe,
+        .trouble = about_trouble,
         .named = about_client_named,
         .client_at = about_client_at,
         .setting_at = about_setting_at,

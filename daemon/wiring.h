@@ -100,6 +100,10 @@ const char *permit_refuse(void *ctx, uint64_t client, enum proto_method method);
 /* ---- about.c: what the daemon says of itself; the callbacks of ops_config ----------------------------------- */
 
 void about_describe(void *ctx, struct ops_surroundings *ret);
+/* Why Redis cannot be reached, valid until the next call; "": it can. */
+const char *about_trouble(void *ctx);
+/* Why reads are not served, with what the connections say. */
+const char *about_reason(const struct daemon *d, const struct core_status *status);
 void about_client_named(void *ctx, uint64_t client, struct slice name);
 bool about_client_at(void *ctx, uint32_t *index, struct ops_client *ret);
 bool about_setting_at(void *ctx, unsigned index, struct ops_setting *ret);

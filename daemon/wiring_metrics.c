@@ -12,6 +12,8 @@ static void collect(void *ctx, struct metrics_input *ret)
     core_get_counters(d->core, &ret->core);
     core_get_measures(d->core, &ret->measures);
     core_get_status(d->core, ret->now, &ret->status);
+    if (!ret->status.ready)
+        ret->status.reason_text = about_reason(d, &ret->status);
     wiring_net_counters(d, &ret->net);
     ops_get_counters(d->ops, &ret->ops);
     redis_get_status(d->redis, &ret->redis);

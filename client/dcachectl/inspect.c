@@ -175,8 +175,6 @@ static void verdict_refused(FILE *out, struct slice answer, const struct inspect
         text_escaped(out, map_bytes(answer, "reason"));
     else
         fputs("freshness cannot be proven.", out);
-    if (!reachable)
-        fputs(" Redis could not be asked either: see 'dcachectl status'.", out);
 }
 
 static void verdict_served(FILE *out, struct slice answer, const struct inspection *i)

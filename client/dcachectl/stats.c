@@ -126,10 +126,8 @@ int verb_stats(struct ctl *ctl)
     struct cursor c;
     dcache_result result;
 
-    if (ctl->given & FLAG_watch)
+    if (ctl->given & (FLAG_watch | FLAG_count) || ctl->operand_count)
         return live_run(ctl, ask_stats, show_stats);
-    if (ctl->given & FLAG_count || ctl->operand_count)
-        return ctl_usage("stats: a number of times and an interval go with --watch");
     buffer_append(&params, "\x90", 1);
     result = ctl_call(ctl, "stats", &params, &answer);
     if (result != DCACHE_OK)

@@ -44,12 +44,6 @@ static bool is_reader(struct slice answer)
     return slice_equal(map_bytes(answer, "role"), slice_text("reader"));
 }
 
-/* That writes were proven says nothing while they cannot be sent. */
-static bool data_away(struct slice answer)
-{
-    return !map_bool(answer, "ready") && !slice_equal(map_bytes(answer, "redis_data"), slice_text("ready"));
-}
-
 static void render_verdict(FILE *out, struct slice answer, bool color)
 {
     bool ready = map_bool(answer, "ready"), writes = map_bool(answer, "writes_ok");
@@ -83,12 +77,10 @@ static void render_daemon(FILE *out, struct slice answer)
     fprintf(out, ", pid %" PRIu64 ", up %s\n", map_uint(answer, "pid"),
             text_duration(uptime, map_uint(answer, "uptime_ms")));
     label(out, "writes");
-    if (map_bool(answer, "writes_ok") && !data_away(answer))
+    if (map_bool(answer, "writes_ok"))
         fputs("possible\n", out);
     else if (is_reader(answer))
         fputs("a reader pod: sets are local\n", out);
-    else if (!map_bool(answer, "ready"))
-        fputs("not while not ready\n", out);
     else if (map_bytes(answer, "writes_text").len == 0)
         fputs("being tried\n", out);
     else {

@@ -19,8 +19,7 @@ const struct ctl_global ctl_globals[GLOBAL_COUNT] = {
 
 const struct verb ctl_verbs[] = {
     {"ping", "", "is the daemon there?", NULL, 0, 0, 0, verb_ping},
-    {"status", "", "is it healthy, and if not, why not? Exit 6 when plain reads are not served", NULL, 0, 0, 0,
-     verb_status},
+    {"status", "", "is it healthy, and if not, why not? Exit 6 when it is not ready", NULL, 0, 0, 0, verb_status},
     {"wait", "", "until reads are served, or writes are possible. Exit 8 when the time is over",
      "  --for ready|writes  what to wait for (default ready); --timeout is for all of it (default 30s)\n",
      FLAG_for, 0, 0, verb_wait},
@@ -28,7 +27,7 @@ const struct verb ctl_verbs[] = {
      0, 0, 0, verb_doctor},
     {"stats", "[SECONDS]", "counters since the daemon's start",
      "  --watch             and what is added each second, or each SECONDS, until q or interrupt\n"
-     "  --count N           so many times\n",
+     "  --count N           so many times; a SECONDS or N alone watches, too\n",
      FLAG_watch | FLAG_count, 0, 1, verb_stats},
     {"top", "[SECONDS]", "rates, staleness, hottest and most rejected keys, live, until q or interrupt",
      "  --count N           so many times\n", FLAG_count, 0, 1, verb_top},

@@ -10,7 +10,7 @@
 
 static const char *const reason_texts[REASON_COUNT] = {
     [REASON_NONE] = "",
-    [REASON_NO_LINK] = "no usable connection to Redis; the line redis of `dcachectl status` says why",
+    [REASON_NO_LINK] = "no usable connection to Redis",
     [REASON_NOT_MASTER] =
         "the Redis behind this pod is not one master: its role is not master, or the two connections "
         "end on different servers; check [redis] addr",
@@ -23,10 +23,10 @@ static const char *const reason_texts[REASON_COUNT] = {
     [REASON_OTHER_EPOCH] = "min_version was given in another epoch of the store; read without it",
     [REASON_BUSY] = "too many calls wait for Redis; try again later",
     [REASON_READER] =
-        "this pod is a reader: it can only set, with an explicit version, for itself; see [pod] role and "
+        "this pod is a reader: what it sets needs a version and stays in its own cache; see [pod] role and "
         "[redis] reader_can_set_to_redis",
     [REASON_STORE] = "Redis answered with an error",
-    [REASON_PROBE] = "the right to write has not been proven; see writes_text in `dcachectl status`",
+    [REASON_PROBE] = "the right to write has not been proven; `dcachectl status` says why",
     [REASON_REPLICAS] =
         "fewer replicas than [staleness] min_replicas follow this Redis: it may be an old primary that a network "
         "split keeps alive; bring the replicas back, or lower min_replicas",
@@ -360,7 +360,7 @@ void core_get_status(const struct core *core, uint64_t now, struct core_status *
         .subscription_up = core->subscription >= SUBSCRIPTION_STARTING,
         .ready = core->subscription == SUBSCRIPTION_CURRENT && lease,
         .writes_ok = probe_writes_ok(core),
-        .writes_text = core->probe.text,
+        .writes_text = probe_writes_text(core),
         .epoch = core->view.meta.epoch,
         .epoch_why = core->epoch_why,
         .epoch_at = core->epoch_at,

@@ -473,8 +473,8 @@ struct core_status {
     bool ready;              /* a generation is current and the lease holds */
     enum core_reason reason; /* when not ready */
     const char *reason_text; /* its sentence, or what Redis said to the last heartbeat; NULL when ready */
-    bool writes_ok;          /* the write path was proven; readers: always false */
-    const char *writes_text; /* why not; "" */
+    bool writes_ok;          /* writes can be sent, and the right to them was proven; readers: always false */
+    const char *writes_text; /* why not; "": it is being proven */
     struct epoch epoch;
     const char *epoch_why; /* why the current epoch was adopted */
     uint64_t epoch_at;     /* and when; 0: none was */

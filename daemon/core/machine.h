@@ -375,6 +375,7 @@ void probe_doubt(struct core *core);
 bool probe_allows_writes(const struct core *core);
 /* As far as is known now, a write would be taken. */
 bool probe_writes_ok(const struct core *core);
+const char *probe_writes_text(const struct core *core);
 void probe_heard(struct core *core, const struct message *message);
 void probe_inspected(struct core *core, bool ok, struct slice text);
 void probe_written(struct core *core, const struct core_event *event);

@@ -121,7 +121,7 @@ static bool check_file(const struct stat *st, const char *path, size_t max, unsi
                        char why[CONFIG_WHY_MAX])
 {
     if (!S_ISREG(st->st_mode))
-        snprintf(why, CONFIG_WHY_MAX, "%s is %s; a regular file", path, kind_name(st->st_mode));
+        snprintf(why, CONFIG_WHY_MAX, "%s is %s; it has to be a regular file", path, kind_name(st->st_mode));
     else if (st->st_mode & mode_refused)
         snprintf(why, CONFIG_WHY_MAX, "%s is open to all users (mode %04o); chmod o= %s", path,
                  (unsigned)st->st_mode & 07777, path);
@@ -173,8 +173,8 @@ char *config_file_read(const char *path, size_t max, unsigned mode_refused, size
     *ret_missing = fd < 0 && errno == ENOENT;
     struct stat st;
     if (fd < 0 || fstat(fd, &st) < 0) {
-        snprintf(why, CONFIG_WHY_MAX, "%s cannot be read: %s; a file that uid %u can read", path, strerror(errno),
-                 (unsigned)geteuid());
+        snprintf(why, CONFIG_WHY_MAX, "%s cannot be read: %s; uid %u has to be able to read it", path,
+                 strerror(errno), (unsigned)geteuid());
         if (fd >= 0)
             close(fd);
         return NULL;

@@ -185,8 +185,8 @@ static int set_key(struct reader *reader, const char *name, const char *value)
         return 0;
     }
     if (draft->config.origins[index].kind == CONFIG_FROM_FILE) {
-        draft_error_at(draft, reader->line, "[%s] %s: stands on line %d already; once", reader->section, name,
-                       draft->config.origins[index].line);
+        draft_error_at(draft, reader->line, "[%s] %s: stands on line %d already; it may stand once",
+                       reader->section, name, draft->config.origins[index].line);
         return 0;
     }
     draft->config.origins[index] = (struct config_origin){.kind = CONFIG_FROM_FILE, .line = reader->line};

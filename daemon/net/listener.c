@@ -42,7 +42,10 @@ static int take_lock(struct listener *l, char *error, size_t size)
     snprintf(path, sizeof(path), "%s.lock", l->path);
     l->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (l->lock_fd < 0)
-        return unusable(error, size, "cannot open the lock file", path, errno);
+        return unusable(error, size,
+                        errno == ENOENT ? "there is no folder for the socket: make it, or set [listen] socket:"
+                                        : "cannot open the lock file",
+                        path, errno);
     if (flock(l->lock_fd, LOCK_EX | LOCK_NB) < 0) {
         if (errno == EWOULDBLOCK)
             return unusable(error, size, "another dcached is running on this socket: it holds", path, 0);

@@ -91,10 +91,19 @@ void run_stats(struct ops *ops, const struct request *request)
     answer_end(ops, request->client);
 }
 
+/* The core's own sentence knows nothing of connections. */
+static struct slice status_reason(const struct ops *ops, const struct core_status *s)
+{
+    bool plain = s->reason_text == core_reason_text(s->reason);
+
+    return reason_slice(ops, s->reason, plain ? slice_of(NULL, 0) : slice_text(s->reason_text));
+}
+
 static void pack_core_status(struct buffer *b, const struct ops *ops, const struct core_status *s, uint64_t now)
 {
     map_bool(b, "ready", s->ready);
-    map_text(b, "reason", s->ready ? "" : s->reason_text);
+    pack_text(b, "reason");
+    pack_str(b, s->ready ? slice_of(NULL, 0) : status_reason(ops, s));
     map_bool(b, "writes_ok", s->writes_ok);
     map_text(b, "writes_text", s->writes_text);
     map_text(b, "epoch", s->epoch.text);

@@ -116,7 +116,7 @@ uint64_t deadline_of(const struct ops *ops, uint64_t now, uint64_t timeout_ms);
 /* What a refusal of the core is called on the wire. */
 enum rpc_error reason_code(enum core_reason reason, bool write);
 /* The text the core gave, or the sentence of the reason. */
-struct slice reason_slice(enum core_reason reason, struct slice text);
+struct slice reason_slice(const struct ops *ops, enum core_reason reason, struct slice text);
 
 /* ---- share.c ---------------------------------------------------------------------------------------------- */
 

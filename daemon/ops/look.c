@@ -67,7 +67,7 @@ static const char *redis_state(const struct core_effect *effect)
     }
 }
 
-static void pack_redis(struct buffer *b, const struct core_effect *effect)
+static void pack_redis(struct buffer *b, const struct ops *ops, const struct core_effect *effect)
 {
     bool found = effect->inspect_done.status == REPLY_OK && effect->inspect_done.result == FETCH_RECORD;
     struct record none = {0};
@@ -76,7 +76,7 @@ static void pack_redis(struct buffer *b, const struct core_effect *effect)
     struct slice text = effect->inspect_done.text;
 
     if (effect->inspect_done.status != REPLY_OK)
-        text = reason_slice(effect->inspect_done.reason, text);
+        text = reason_slice(ops, effect->inspect_done.reason, text);
     pack_text(b, "redis");
     pack_map(b, 7);
     map_text(b, "state", redis_state(effect));
@@ -140,12 +140,12 @@ void inspect_answered(struct ops *ops, const struct call *call, const struct cor
         map_text(b, "verdict", verdict_name(view->verdict));
         pack_text(b, "reason");
         if (view->verdict == READ_REFUSED)
-            pack_text(b, core_reason_text(view->reason));
+            pack_str(b, reason_slice(ops, view->reason, slice_of(NULL, 0)));
         else
             pack_nil(b);
         pack_cached(b, view, now);
         pack_floor(b, view, now);
-        pack_redis(b, effect);
+        pack_redis(b, ops, effect);
         map_uint(b, "bound_ms", ops->config.bound_ns / NS_PER_MS);
         map_age(b, "as_of_age_ms", now, status.as_of);
         map_uint(b, "generation", status.generation);

@@ -229,8 +229,10 @@ enum rpc_error reason_code(enum core_reason reason, bool write)
     }
 }
 
-struct slice reason_slice(enum core_reason reason, struct slice text)
+struct slice reason_slice(const struct ops *ops, enum core_reason reason, struct slice text)
 {
+    if (text.len == 0 && reason == REASON_NO_LINK)
+        text = slice_text(ops->config.trouble(ops->config.ctx));
     return text.len > 0 ? text : slice_text(core_reason_text(reason));
 }
 

@@ -104,6 +104,8 @@ struct ops_config {
     /* What the client calls itself, bytes of any kind. */
     void (*named)(void *ctx, uint64_t client, struct slice name);
     void (*describe)(void *ctx, struct ops_surroundings *ret);
+    /* A sentence on why Redis cannot be reached, valid until the next call; "": it can. */
+    const char *(*trouble)(void *ctx);
     /* The first client at or behind *index, which is then behind it. False: there is none. */
     bool (*client_at)(void *ctx, uint32_t *index, struct ops_client *ret);
     /* Index 0, 1, ...; false past the end. */

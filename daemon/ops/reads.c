@@ -85,9 +85,9 @@ static bool reading_of(const struct core_effect *effect, struct proto_reading *r
     return true;
 }
 
-static enum rpc_error failure_of(const struct core_effect *effect, struct slice *ret_text)
+static enum rpc_error failure_of(const struct ops *ops, const struct core_effect *effect, struct slice *ret_text)
 {
-    *ret_text = reason_slice(effect->read_done.reason, effect->read_done.text);
+    *ret_text = reason_slice(ops, effect->read_done.reason, effect->read_done.text);
     if (effect->read_done.outcome == READ_ERROR)
         return effect->read_done.reason == REASON_STORE ? RPC_STORE : RPC_CORRUPT;
     return reason_code(effect->read_done.reason, false);
@@ -100,7 +100,7 @@ static void answer_get(struct ops *ops, const struct call *call, const struct co
     struct buffer *b;
 
     if (!reading_of(effect, &reading)) {
-        enum rpc_error code = failure_of(effect, &text);
+        enum rpc_error code = failure_of(ops, effect, &text);
 
         answer_error_slice(ops, call->client, call->id, code, text);
         return;
@@ -153,7 +153,7 @@ static bool put_reading(struct ops *ops, struct gather *g, uint32_t index, const
 
     g->items[index].counted = effect->read_done.counted;
     if (!reading_of(effect, &reading)) {
-        code = failure_of(effect, &failure);
+        code = failure_of(ops, effect, &failure);
         return put_failure(ops, g, index, code, failure);
     }
     if (!gather_put(ops, g, index, reading.value.len + reading.source.len + 64, &code, &text))

@@ -140,9 +140,9 @@ static bool written_of(const struct core_effect *effect, struct proto_written *r
     return true;
 }
 
-static enum rpc_error failure_of(const struct core_effect *effect, struct slice *ret_text)
+static enum rpc_error failure_of(const struct ops *ops, const struct core_effect *effect, struct slice *ret_text)
 {
-    *ret_text = reason_slice(effect->write_done.reason, effect->write_done.text);
+    *ret_text = reason_slice(ops, effect->write_done.reason, effect->write_done.text);
     if (effect->write_done.outcome == WRITE_INDETERMINATE) {
         if (ret_text->len == 0)
             *ret_text = slice_text("the answer of Redis was lost: retry with the same write_id and retry = true");
@@ -171,7 +171,7 @@ static bool put_written(struct ops *ops, struct gather *g, uint32_t index, const
     enum rpc_error code;
 
     if (!written_of(effect, &written)) {
-        code = failure_of(effect, &text);
+        code = failure_of(ops, effect, &text);
         return put_failure(ops, g, index, code, text);
     }
     g->items[index].at = g->bytes.len;
@@ -236,7 +236,7 @@ static void answer_write(struct ops *ops, const struct call *call, const struct 
     struct buffer *b;
 
     if (!written_of(effect, &written)) {
-        enum rpc_error code = failure_of(effect, &text);
+        enum rpc_error code = failure_of(ops, effect, &text);
 
         answer_error_slice(ops, call->client, call->id, code, text);
         return;

@@ -139,7 +139,7 @@ struct redis {
 
 /* What redis_get_status points to. */
 struct status_texts {
-    char data_state[224], subscription_state[224];
+    char data_state[224], subscription_state[224], trouble[272];
 };
 
 extern const struct connection_role data_role, subscription_role;

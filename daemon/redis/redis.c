@@ -220,6 +220,21 @@ void redis_flush(struct redis *redis)
 
 /* ---- status ---------------------------------------------------------------------------------------------- */
 
+static void describe_trouble(const struct redis *redis)
+{
+    const struct connection *connections[] = {&redis->data, &redis->subscription};
+    struct status_texts *texts = redis->texts;
+
+    texts->trouble[0] = '\0';
+    for (int link = 0; link < 2 && !texts->trouble[0]; link++) {
+        const struct connection *c = connections[link];
+
+        if (c->state != CONNECTION_READY)
+            snprintf(texts->trouble, sizeof(texts->trouble), "no usable connection to Redis: %s",
+                     c->reason[0] ? c->reason : "it is being made");
+    }
+}
+
 void redis_get_status(const struct redis *redis, struct redis_status *ret_status)
 {
     struct status_texts *texts = redis->texts;
@@ -227,10 +242,12 @@ void redis_get_status(const struct redis *redis, struct redis_status *ret_status
 
     connection_describe(d, texts->data_state, sizeof(texts->data_state));
     connection_describe(s, texts->subscription_state, sizeof(texts->subscription_state));
+    describe_trouble(redis);
     *ret_status = (struct redis_status){
         .addr = redis->addr,
         .data_state = texts->data_state,
         .subscription_state = texts->subscription_state,
+        .trouble = texts->trouble,
         .server_version = d->server_version,
         .role = d->server_role,
         .replicas = d->server_replicas,

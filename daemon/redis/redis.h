@@ -47,6 +47,7 @@ struct redis_config {
 struct redis_status {
     const char *addr;
     const char *data_state, *subscription_state; /* "connecting", "ready", "waiting 120 ms: connection refused" */
+    const char *trouble; /* "no usable connection to Redis: connection refused"; "": both are ready */
     const char *server_version, *role;
     const char *durability;          /* "aof everysec", "rdb", "none", "unknown: no right to CONFIG GET" */
     const char *persistence_trouble; /* "the last write to the AOF failed"; "" if none is known */

@@ -187,7 +187,7 @@ static int feed_type(struct resp_reader *resp, struct slice bytes, size_t *used)
         resp->mode = RESP_LINE; /* the type byte goes through with the line */
         return RESP_OK;
     default:
-        return malformed(resp, "unknown type byte");
+        return malformed(resp, "unknown type byte: this is not Redis' protocol");
     }
 }
 

@@ -108,8 +108,9 @@ STATUS = {"server": "dcached 0.1.0", "pod": "pod-a", "role": "writer", "ready": 
           "redis_durability": "AOF, fsync everysec", "uptime_ms": 10980000, "connections": 3, "pid": 12}
 STATUSES = {
     "healthy": ({}, 0),
-    "not_ready": ({"ready": False, "reason": "no usable connection to Redis",
-                   "redis_data": "down", "redis_subscription": "connecting", "redis_version": "", "redis_role": "",
+    "not_ready": ({"ready": False, "reason": "no usable connection to Redis: connection refused",
+                   "writes_ok": False, "writes_text": "no usable connection to Redis", "redis_data": "down",
+                   "redis_subscription": "connecting", "redis_version": "", "redis_role": "",
                    "redis_durability": "", "as_of_age_ms": 7300000}, 6),
     "writes_not_yet": ({"writes_ok": False}, 0),
     "writes_fail": ({"writes_ok": False, "writes_text": "the user may not PUBLISH on the channel"}, 0),
@@ -334,8 +335,8 @@ WRONG_LINES = [
     ["get", "k", "--allow-stale", "5"], ["get", "k", "--allow-stale", "1d"], ["get", "k", "--allow-stale", "1e3s"],
     ["set", "k", "v", "--ttl", "-1s"], ["set", "k", "v", "--ttl", "99999999999999999999s"],
     ["set", "k", "v", "--retry", "abc"], ["set", "k", "-v"], ["clear"], ["delete"], ["delete", ""],
-    ["wait", "--for", "rain"], ["wait", "--for"], ["wait", "ready"], ["doctor", "x"], ["stats", "1"],
-    ["stats", "--count", "1"], ["stats", "--watch", "0"], ["stats", "--watch", "50ms"],
+    ["wait", "--for", "rain"], ["wait", "--for"], ["wait", "ready"], ["doctor", "x"],
+    ["stats", "--watch", "0"], ["stats", "--watch", "50ms"],
     ["stats", "--watch", "soon"], ["top", "--count", "0"], ["top", "x"],
     ["top", "--watch"], ["completion"], ["completion", "tcsh"],
     ["inspect", ""], ["trace"], ["trace", ""], ["trace", "k", "--last", "0"], ["trace", "k", "--last", "1001"],

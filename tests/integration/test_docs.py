@@ -33,7 +33,8 @@ def fixture_env(folder):
 
 @pytest.mark.parametrize("guide", GUIDES)
 def test_a_guide_does_what_it_says(guide, folder, env, redis, start_daemon):
-    first, second = start_daemon(redis, pod="pod-a"), start_daemon(redis, pod="pod-b")
+    config = {"listen": {"socket_mode": "0660"}}  # the default
+    first, second = start_daemon(redis, pod="pod-a", config=config), start_daemon(redis, pod="pod-b")
     page = Page(guide, text(guide), folder,
                 {**env, "DCACHED_SOCKET": first.socket, "POD_B": second.socket, "REDIS": redis.socket})
     page.run()

@@ -106,7 +106,8 @@ def lengths(tree):
         fenced = False
         for number, line in tree.lines(path):
             fenced ^= line.startswith("```")
-            if len(line) > PROSE_COLUMNS_MAX and not fenced and line[:1] not in "|[#*":
+            name = path.endswith(".scd") and number == 5  # what whatis shows stands on one line
+            if len(line) > PROSE_COLUMNS_MAX and not fenced and not name and line[:1] not in "|[#*":
                 found.append(f"{path}:{number}: {len(line)} characters, at most {PROSE_COLUMNS_MAX}")
     return found
 

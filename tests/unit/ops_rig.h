@@ -80,6 +80,12 @@ static inline void spend(void *ctx, uint64_t client, unsigned gets)
     ((struct fixture *)ctx)->spent += gets;
 }
 
+static inline const char *trouble(void *ctx)
+{
+    (void)ctx;
+    return "";
+}
+
 static inline void named(void *ctx, uint64_t client, struct slice name)
 {
     (void)ctx;
@@ -150,6 +156,7 @@ static inline int setup(void **state)
                                 .queued_bytes = queued_bytes,
                                 .spend = spend,
                                 .describe = describe,
+                                .trouble = trouble,
                                 .named = named,
                                 .client_at = client_at,
                                 .setting_at = setting_at,

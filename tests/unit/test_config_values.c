@@ -234,11 +234,11 @@ static void only_a_regular_file_is_read(void **state)
 {
     (void)state;
     assert_int_equal(load_file(dir, false), CONFIG_INVALID);
-    assert_error(0, "is a directory; a regular file");
+    assert_error(0, "is a directory; it has to be a regular file");
     const char *fifo = in_dir("fifo");
     assert_int_equal(mkfifo(fifo, 0600), 0);
     assert_int_equal(load_file(fifo, true), CONFIG_INVALID);
-    assert_error(0, "is a FIFO; a regular file");
+    assert_error(0, "is a FIFO; it has to be a regular file");
     unlink(fifo);
     assert_int_equal(load_file("/dev/zero", true), CONFIG_INVALID);
     assert_error(0, "is a device");
