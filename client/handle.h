@@ -139,7 +139,7 @@ void link_lose_broken(dcache *cache, int error);
 
 #define HELLO_ID 0
 
-/* Sends what may be sent, until the kernel takes no more. */
+/* Sends what may be sent, until the kernel takes no more or 2 MiB went out: deadlines are looked at then. */
 void link_send(dcache *cache, uint64_t now_ns);
 /* May the first of the queue go out now? */
 bool link_may_send(const dcache *cache);

@@ -213,7 +213,7 @@ void link_advance(dcache *cache, uint64_t now_ns)
 
     if (link->state == LINK_DOWN && link_wanted(cache) && now_ns >= link->retry_at_ns)
         link_connect(cache, now_ns);
-    if (link->state != LINK_DOWN && (link->stream.out.len > 0 || link->hello_due || link_may_send(cache)))
+    if (link->state != LINK_DOWN && (stream_unsent(&link->stream) > 0 || link->hello_due || link_may_send(cache)))
         link_send(cache, now_ns);
 }
 
@@ -364,5 +364,5 @@ short link_events(const dcache *cache)
 
     if (link->state == LINK_DOWN)
         return 0;
-    return link->stream.out.len > 0 || link->hello_due || link_may_send(cache) ? POLLIN | POLLOUT : POLLIN;
+    return stream_unsent(&link->stream) > 0 || link->hello_due || link_may_send(cache) ? POLLIN | POLLOUT : POLLIN;
 }

@@ -1,10 +1,12 @@
-/* Sending: as many requests as may go out, in one piece, with no doubt about those that did not. */
+/* Sending: as many requests as may go out, in few pieces, with no doubt about those that did not. */
 #include <stdio.h>
 
 #include "client/handle.h"
 
 #define SEND_BATCH ((size_t)64 << 10) /* packed at one go before the kernel is asked; picked */
 #define BATCH_MAX  64
+
+#define SENDS_AT_ONCE 16 /* a peer that reads as fast gets this much of one call; picked */
 
 /* May the first of the queue go out now? */
 bool link_may_send(const dcache *cache)
@@ -88,7 +90,7 @@ static void batch_take_back(dcache *cache, struct batch *batch, size_t sent)
         size_t start = batch->starts[--batch->count];
 
         if (batch->hello_end == 0 || start >= batch->hello_end)
-            cache->link.stream.out.len = start - sent;
+            stream_take_back(&cache->link.stream, start);
         request_list_remove(batch->requests[batch->count]);
         request_list_prepend(&cache->queue, batch->requests[batch->count]);
     }
@@ -101,29 +103,31 @@ static void link_send_failed(dcache *cache, int error, uint64_t now_ns)
     link_lose_broken(cache, error);
 }
 
-void link_send(dcache *cache, uint64_t now_ns)
+/* The rest of a frame, if there is one; otherwise the next batch. */
+static int link_send_once(dcache *cache, uint64_t now_ns, size_t *ret_sent)
 {
     struct stream *stream = &cache->link.stream;
     struct batch batch;
-    size_t sent;
     int r;
 
-    do {
-        if (stream->out.len > 0) {
-            r = stream_send(stream, &sent);
-            if (r < 0)
-                link_send_failed(cache, -r, now_ns);
-            if (r < 0 || stream->out.len > 0)
-                return;
-        }
-        batch_pack(cache, &batch, now_ns);
-        if (stream->out.len == 0)
-            return;
-        r = stream_send(stream, &sent);
-        batch_take_back(cache, &batch, sent);
+    if (stream_unsent(stream) > 0)
+        return stream_send(stream, ret_sent);
+    batch_pack(cache, &batch, now_ns);
+    r = stream_send(stream, ret_sent);
+    batch_take_back(cache, &batch, *ret_sent);
+    return r;
+}
+
+void link_send(dcache *cache, uint64_t now_ns)
+{
+    size_t sent = 1;
+
+    for (int i = 0; i < SENDS_AT_ONCE && sent > 0; i++) {
+        int r = link_send_once(cache, now_ns, &sent);
+
         if (r < 0) {
             link_send_failed(cache, -r, now_ns);
             return;
         }
-    } while (stream->out.len == 0);
+    }
 }

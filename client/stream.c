@@ -43,20 +43,38 @@ int stream_connect(struct stream *stream, const char *path, size_t max_frame)
     return STREAM_OK;
 }
 
+/* What was sent makes room once all of it was: nothing is moved, however many sends a long message takes. */
+static void stream_settle(struct stream *stream)
+{
+    if (stream_unsent(stream) > 0)
+        return;
+    buffer_clear(&stream->out);
+    stream->out_at = 0;
+}
+
 int stream_send(struct stream *stream, size_t *ret_sent)
 {
-    *ret_sent = 0;
-    while (stream->out.len > 0) {
-        ssize_t n = send(stream->fd, stream->out.data, stream->out.len, MSG_NOSIGNAL | MSG_DONTWAIT);
+    size_t len = stream_unsent(stream) < STREAM_SEND_MAX ? stream_unsent(stream) : STREAM_SEND_MAX;
+    ssize_t n;
 
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return errno == EAGAIN ? STREAM_OK : -errno;
-        *ret_sent += (size_t)n;
-        buffer_consume(&stream->out, (size_t)n);
-    }
+    *ret_sent = 0;
+    if (len == 0)
+        return STREAM_OK;
+    do
+        n = send(stream->fd, stream->out.data + stream->out_at, len, MSG_NOSIGNAL | MSG_DONTWAIT);
+    while (n < 0 && errno == EINTR);
+    if (n < 0)
+        return errno == EAGAIN ? STREAM_OK : -errno;
+    *ret_sent = (size_t)n;
+    stream->out_at += (size_t)n;
+    stream_settle(stream);
     return STREAM_OK;
+}
+
+void stream_take_back(struct stream *stream, size_t at)
+{
+    stream->out.len = at;
+    stream_settle(stream);
 }
 
 /* Frames that were handed out make room, but only once all of them are: one move for a burst. */

@@ -16,7 +16,8 @@ struct stream {
     size_t in_read; /* bytes of `in` that belong to frames already handed out */
     size_t in_seen; /* bytes of `in` the scanner has seen */
     struct scan scan;
-    struct buffer out; /* packed, not yet taken by the kernel */
+    struct buffer out; /* packed */
+    size_t out_at;     /* bytes of `out` that the kernel has taken */
 };
 
 enum {
@@ -34,9 +35,20 @@ void stream_close(struct stream *stream);
 /* STREAM_OK; STREAM_AGAIN; -errno. `path` fits sockaddr_un. */
 int stream_connect(struct stream *stream, const char *path, size_t max_frame);
 
-/* Hands bytes of `out` to the kernel and removes them. *ret_sent may be less than there were; STREAM_OK; -errno
- * (the peer is gone: -EPIPE). */
+/* Bytes of `out` that the kernel has not taken yet. */
+static inline size_t stream_unsent(const struct stream *stream)
+{
+    return stream->out.len - stream->out_at;
+}
+
+/* The kernel is given so much at a time, so that a peer that reads as fast cannot keep the caller; picked. */
+#define STREAM_SEND_MAX ((size_t)128 * 1024)
+
+/* Sends once, at most STREAM_SEND_MAX. *ret_sent may be less than there is, 0 if the kernel has no room;
+ * STREAM_OK; -errno (the peer is gone: -EPIPE). `out` is empty once all of it was sent. */
 int stream_send(struct stream *stream, size_t *ret_sent);
+/* Forgets what stands in `out` from `at` on; nothing of it has been sent. */
+void stream_take_back(struct stream *stream, size_t at);
 
 /* Reads once, at most 256 KiB. STREAM_OK: something came; STREAM_AGAIN; STREAM_CLOSED; -errno. */
 int stream_receive(struct stream *stream);

@@ -73,6 +73,8 @@ class FakeDaemon:
         self.arrived = queue.Queue()  # the same, once they were answered or left unanswered
         self.connections = []
         self.accepted = 0
+        self.taken = 0     # bytes, of all connections
+        self.deaf = False  # takes bytes and looks at none of them
         self.store = {}
         self.seq = 4000
         self.handlers = {name[3:]: getattr(self, name) for name in dir(self) if name.startswith("do_")}
@@ -245,6 +247,9 @@ class FakeDaemon:
         unpacker = msgpack.Unpacker(raw=False, strict_map_key=False, max_buffer_size=1 << 28)
         try:
             while data := connection.recv(1 << 16):
+                self.taken += len(data)
+                if self.deaf:
+                    continue
                 unpacker.feed(data)
                 for message in unpacker:
                     request = Request(connection, *message[1:])

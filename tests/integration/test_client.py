@@ -154,6 +154,15 @@ def test_a_write_that_was_given_up_is_never_sent(fake, client):
     assert [request.params[0] for request in fake.asked("set")] == [b"taken"]
 
 
+def test_a_deadline_is_noticed_while_a_long_request_goes_out():
+    """By the bytes that went out: a daemon that takes them as fast as they come leaves no pause to look at a clock."""
+    with FakeDaemon(max_message=128 << 20) as fake, Client(fake.socket) as client:
+        client.ping()
+        fake.deaf = True
+        assert client.set("k", bytes(100 << 20), timeout_ms=1).result == Result.E_INDETERMINATE
+        assert fake.taken < 50 << 20
+
+
 def test_a_late_answer_is_not_taken_for_another(fake, client):
     client.ping()
     fake.on("get", lambda request: SILENCE)

@@ -49,6 +49,27 @@ def test_a_daemon_with_a_lower_limit_is_not_sent_more(fake):
         drive(client, lambda: len(got) == 4)
 
 
+def test_processing_sends_a_piece_of_a_long_request_and_asks_to_go_on(fake):
+    fake.hello["max_message"] = 64 << 20
+    with Client(fake.socket, timeout_ms=60000) as client:
+        client.ping()
+        fake.deaf = True  # it takes bytes as fast as they come
+        client.set_async("k", bytes(60 << 20), lambda written: None)
+        client.process()
+        assert fake.taken < 30 << 20 and client.events() == select.POLLIN | select.POLLOUT
+
+
+def test_a_long_request_arrives_whole(fake):
+    fake.hello["max_message"] = 64 << 20
+    value = bytes(range(251)) * (40 << 12)
+    got = []
+    with Client(fake.socket, timeout_ms=60000) as client:
+        client.set_async("k", value, got.append)
+        drive(client, lambda: got, timeout=60)
+        assert got[0].result == Result.OK and fake.store[b"k"][0] == value
+        assert client.events() == select.POLLIN
+
+
 def test_a_synchronous_call_runs_no_callback(fake, client):
     fake.store[b"k"] = (b"v", 1)
     got = []

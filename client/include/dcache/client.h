@@ -213,8 +213,9 @@ int dcache_fd(const dcache *cache);
 short dcache_events(const dcache *cache);
 /* Milliseconds until dcache_process is wanted without the descriptor being ready; -1: no limit. */
 int dcache_timeout_ms(const dcache *cache);
-/* Does what can be done without blocking; runs callbacks, from which every call but dcache_close is allowed.
- * DCACHE_OK; DCACHE_E_FORKED; or the error with which the daemon refused a watch, which is over then. */
+/* Does what can be done without blocking, a long request goes out over several calls; runs callbacks, from which
+ * every call but dcache_close is allowed. DCACHE_OK; DCACHE_E_FORKED; or the error with which the daemon refused a
+ * watch, which is over then. */
 dcache_result dcache_process(dcache *cache);
 
 #ifdef __GNUC__
