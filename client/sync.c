@@ -202,6 +202,12 @@ static dcache_result mset_take(dcache *cache, const dcache_item *item, struct pr
     return result;
 }
 
+static void written_clear(dcache_written *rets, size_t count, dcache_result result)
+{
+    for (size_t i = 0; i < count; i++)
+        rets[i] = (dcache_written){.result = result};
+}
+
 dcache_result dcache_mset(dcache *cache, const dcache_item *items, size_t count, uint32_t timeout_ms,
                           dcache_written *rets)
 {
@@ -209,14 +215,14 @@ dcache_result dcache_mset(dcache *cache, const dcache_item *items, size_t count,
     struct proto_write *writes;
     dcache_result result = handle_enter(cache);
 
+    if (result == DCACHE_OK && count > PROTO_MGET_MAX)
+        return handle_fail(cache, DCACHE_E_INVALID, "at most %d keys in one call", PROTO_MGET_MAX);
+    written_clear(rets, count <= PROTO_MGET_MAX ? count : 0, result);
     if (result != DCACHE_OK || count == 0)
         return result;
-    if (count > PROTO_MGET_MAX)
-        return handle_fail(cache, DCACHE_E_INVALID, "at most %d keys in one call", PROTO_MGET_MAX);
     writes = calloc(count, sizeof *writes);
     if (!writes)
-        return handle_fail(cache, DCACHE_E_NOMEM, "out of memory");
-    memset(rets, 0, count * sizeof *rets);
+        result = handle_fail(cache, DCACHE_E_NOMEM, "out of memory");
     for (size_t i = 0; i < count && result == DCACHE_OK; i++)
         result = mset_take(cache, &items[i], &writes[i], &rets[i]);
     if (result == DCACHE_OK) {
