@@ -214,9 +214,15 @@ void async_abandon(dcache *cache, bool call_back)
 
 /* ---- the caller's loop ------------------------------------------------------------------------------------ */
 
+/* Is there anything that the loop could wait for? Not in a child, and not in callbacks of dcache_close. */
+static bool loop_is_served(const dcache *cache)
+{
+    return cache && cache->pid == getpid() && !cache->closing;
+}
+
 int dcache_fd(const dcache *cache)
 {
-    if (!cache || cache->pid != getpid())
+    if (!loop_is_served(cache))
         return -1;
     /* A note to ourselves, not a change that the caller could see. */
     ((dcache *)(uintptr_t)cache)->link.watched = true;
@@ -225,14 +231,14 @@ int dcache_fd(const dcache *cache)
 
 short dcache_events(const dcache *cache)
 {
-    return cache && cache->pid == getpid() ? link_events(cache) : 0;
+    return loop_is_served(cache) ? link_events(cache) : 0;
 }
 
 int dcache_timeout_ms(const dcache *cache)
 {
     uint64_t now_ns, at_ns;
 
-    if (!cache || cache->pid != getpid())
+    if (!loop_is_served(cache))
         return -1;
     if (cache->done.first || watch_is_due(cache))
         return 0;

@@ -80,6 +80,8 @@ dcache_result handle_enter(dcache *cache)
     if (cache->pid != getpid())
         return handle_fail(cache, DCACHE_E_FORKED,
                            "the handle was made before a fork: open one of its own in the child");
+    if (cache->closing)
+        return handle_fail(cache, DCACHE_E_UNREACHABLE, "the handle is being closed: it takes no more calls");
     return DCACHE_OK;
 }
 
@@ -175,8 +177,9 @@ dcache_result dcache_open(dcache **ret, const dcache_options *options)
 
 void dcache_close(dcache *cache)
 {
-    if (!cache)
+    if (!cache || cache->closing)
         return;
+    cache->closing = true;
     link_close(cache);
     async_abandon(cache, cache->pid == getpid());
     watch_deinit(cache);

@@ -81,6 +81,7 @@ struct event {
 
 struct dcache {
     pid_t pid;
+    bool closing;     /* callbacks of dcache_close run: nothing new begins */
     uid_t server_uid; /* that has to listen; SERVER_UID_ANY: see server.h */
     char socket[108];
     char name[64];
@@ -107,7 +108,8 @@ struct dcache {
 /* Sets the text of dcache_error and returns `result`. */
 dcache_result handle_fail(dcache *cache, dcache_result result, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
-/* DCACHE_OK, DCACHE_E_FORKED, or DCACHE_E_INVALID for NULL. Every call begins with it. */
+/* DCACHE_OK; DCACHE_E_INVALID for NULL; DCACHE_E_FORKED; DCACHE_E_UNREACHABLE while it is closed. Every call
+ * begins with it. */
 dcache_result handle_enter(dcache *cache);
 
 /* Copies the caller's options over defaults. False (with a text) if they are no options of this library. */

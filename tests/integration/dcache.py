@@ -187,8 +187,8 @@ class Client:
 
     def close(self):
         if self.handle:
-            handle, self.handle = self.handle, None
-            self.lib.dcache_close(handle)
+            self.lib.dcache_close(self.handle)  # callbacks run in here
+            self.handle = None
 
     def __enter__(self):
         return self

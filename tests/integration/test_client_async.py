@@ -121,6 +121,41 @@ def test_closing_ends_what_is_unanswered(fake):
     assert sorted(g.result.name for g in got) == ["E_INDETERMINATE", "E_UNREACHABLE", "E_UNREACHABLE"]
 
 
+def test_a_handle_that_is_closed_takes_no_calls_of_its_callbacks(fake):
+    """The callbacks give up after some tries, so that the test ends where the library does not."""
+    tries, got, nothing = [], [], []
+
+    def again(answer):
+        got.append(answer.result)
+        if len(tries) < 10:
+            tries.append(client.get_async("again", again))
+            tries.append(client.set_async("again", "v", again))
+            tries.append(client.watch("again", lambda event: None))
+
+    def calls(_answer):
+        tries.extend([client.get("k").result, client.set("k", "v").result, client.delete("k").result,
+                      client.clear().result, client.ping(), client.process()])
+        tries.extend(written.result for written in client.mset([("k", "v"), ("l", "v")]))
+        nothing.append((client.fd(), client.events(), client.timeout_ms(), "being closed" in client.error()))
+        client.close()
+    fake.on("get", lambda request: SILENCE)
+    fake.on("set", lambda request: SILENCE)
+    client = Client(fake.socket)
+    client.ping()
+    client.get_async("sent", again)
+    client.set_async("sent", "v", again)
+    client.process()
+    fake.wait("set")
+    asked = len(fake.requests)
+    client.set_async("unsent", "v", again)
+    client.get_async("unsent", calls)
+    client.close()
+    assert set(tries) == {Result.E_UNREACHABLE} and len(tries) == 3 * 3 + 8, tries
+    assert got == [Result.E_UNREACHABLE, Result.E_INDETERMINATE, Result.E_UNREACHABLE]
+    assert nothing == [(-1, 0, -1, True)]
+    assert (fake.accepted, len(fake.requests)) == (1, asked)
+
+
 def test_asynchronous_requests_survive_a_restart_of_the_daemon(fake, client):
     fake.store[b"k"] = (b"v", 1)
     got = []

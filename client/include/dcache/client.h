@@ -48,7 +48,7 @@ typedef enum dcache_result {
     DCACHE_LOCAL = 5,     /* write kept in this reader pod's own cache only */
 
     DCACHE_E_REFUSED = -1,       /* freshness cannot be proven; never an old value instead */
-    DCACHE_E_UNREACHABLE = -2,   /* no daemon at the socket */
+    DCACHE_E_UNREACHABLE = -2,   /* no daemon at the socket; or the handle is being closed */
     DCACHE_E_TIMEOUT = -3,       /* the deadline passed; a write was not done */
     DCACHE_E_INDETERMINATE = -4, /* the write may or may not have been done: retry with its write id */
     DCACHE_E_PERMISSION = -5,
@@ -91,7 +91,8 @@ typedef struct dcache_options {
 /* options may be NULL. DCACHE_OK, DCACHE_E_INVALID (socket path too long, no such user) or DCACHE_E_NOMEM. */
 dcache_result dcache_open(dcache **ret, const dcache_options *options);
 /* Unanswered asynchronous requests are called back with DCACHE_E_UNREACHABLE (writes that were sent:
- * DCACHE_E_INDETERMINATE) before this returns. NULL is fine. */
+ * DCACHE_E_INDETERMINATE) before this returns. What those callbacks call gives DCACHE_E_UNREACHABLE: nothing is
+ * begun on a handle that is being closed. NULL is fine. */
 void dcache_close(dcache *cache);
 /* One sentence about the last error of this handle: cause and, where there is one, remedy. Never NULL; valid
  * until the next call. */
