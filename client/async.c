@@ -224,8 +224,10 @@ int dcache_fd(const dcache *cache)
 {
     if (!loop_is_served(cache))
         return -1;
-    /* A note to ourselves, not a change that the caller could see. */
-    ((dcache *)(uintptr_t)cache)->link.watched = true;
+    /* A note to ourselves, not a change that the caller could see. The one before is closed in a later call: the
+     * loop still has it in its epoll. */
+    if (cache->link.stream.fd >= 0)
+        ((dcache *)(uintptr_t)cache)->link.shown_fd = cache->link.stream.fd;
     return cache->link.stream.fd;
 }
 

@@ -169,7 +169,7 @@ dcache_result dcache_open(dcache **ret, const dcache_options *options)
     cache->events_end = &cache->events;
     handle_set_random(cache);
     stream_init(&cache->link.stream);
-    cache->link.parked_fd = -1;
+    cache->link.shown_fd = cache->link.parked_fd = -1;
     cache->link.max_in_flight = IN_FLIGHT_MAX;
     *ret = cache;
     return DCACHE_OK;

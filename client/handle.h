@@ -48,8 +48,8 @@ struct link {
     bool backlog_full;   /* the last attempt found a daemon that does not accept */
     bool useful;         /* this connection answered something beside hello */
 
-    bool watched;  /* the caller asked for the descriptor: it may wait on it */
-    int parked_fd; /* the one it may still wait on, kept so that no other gets its number; -1: none */
+    int shown_fd;  /* the descriptor that the caller was told last: it may wait on it; -1: none */
+    int parked_fd; /* one it was told whose connection is lost, kept so that no other gets its number; -1: none */
 
     bool hello_due;         /* hello is the next message to send */
     uint64_t hello_sent_ns; /* 0: none is awaited */
@@ -129,7 +129,7 @@ uint64_t link_wanted_at(const dcache *cache, uint64_t now_ns);
 /* POLLIN, and POLLOUT while something may be sent. 0: no connection. */
 short link_events(const dcache *cache);
 void link_close(dcache *cache);
-/* The caller has looked since the connection was lost: its number is free. */
+/* If the caller was told another descriptor since the connection was lost, the number of the lost one is free. */
 void link_unpark(dcache *cache);
 /* A fresh hello goes out before the next request, for a better clock. */
 void link_refresh_clock(dcache *cache);

@@ -47,24 +47,32 @@ static void link_back_off(dcache *cache, uint64_t now_ns)
     link->backoff_ns = backoff * 2 < BACKOFF_MAX_NS ? backoff * 2 : BACKOFF_MAX_NS;
 }
 
+void link_unpark(dcache *cache)
+{
+    struct link *link = &cache->link;
+
+    if (link->parked_fd == link->shown_fd)
+        return;
+    if (link->parked_fd >= 0)
+        close(link->parked_fd);
+    link->parked_fd = -1;
+}
+
 /*
  * A caller's loop may still watch the descriptor of a lost connection. Were the next one to get its number, the
- * loop would not notice, and epoll would watch nothing.
+ * loop would not notice, and epoll would watch nothing. So the number that the caller was told last is never free
+ * until it is told another. One that it was not told needs no such care, and one told before was replaced.
  */
-static void link_park(struct link *link)
+static void link_park(dcache *cache)
 {
-    if (!link->watched || link->parked_fd >= 0 || link->stream.fd < 0)
+    struct link *link = &cache->link;
+
+    if (link->stream.fd < 0 || link->stream.fd != link->shown_fd)
         return;
+    link_unpark(cache);
     shutdown(link->stream.fd, SHUT_RDWR);
     link->parked_fd = link->stream.fd;
     link->stream.fd = -1;
-}
-
-void link_unpark(dcache *cache)
-{
-    if (cache->link.parked_fd >= 0)
-        close(cache->link.parked_fd);
-    cache->link.parked_fd = -1;
 }
 
 /* Every change of state is made here. */
@@ -74,7 +82,7 @@ static void link_set_state(dcache *cache, enum link_state state, uint64_t now_ns
 
     switch (state) {
     case LINK_DOWN:
-        link_park(link);
+        link_park(cache);
         stream_close(&link->stream);
         link->hello_sent_ns = 0;
         /* A connection that served is replaced at once; one that did not may never do. */
@@ -154,6 +162,7 @@ void link_protocol_error(dcache *cache, const char *what)
 
 void link_close(dcache *cache)
 {
+    cache->link.shown_fd = -1;
     link_unpark(cache);
     stream_close(&cache->link.stream);
     cache->link.state = LINK_DOWN;

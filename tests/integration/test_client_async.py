@@ -256,6 +256,47 @@ def test_a_new_connection_never_has_the_number_of_the_one_it_replaces(fake, clie
         assert client.process() == Result.OK
 
 
+def test_losses_that_no_processing_comes_between_never_give_the_same_number_again(fake, client):
+    assert client.ping() == Result.OK
+    before = client.fd()
+    for _ in range(8):
+        fake.cut()
+        assert client.ping() == Result.OK
+        assert client.fd() not in (-1, before)
+        before = client.fd()
+
+
+def test_a_number_is_kept_until_the_next_one_was_asked_for(fake, client):
+    assert client.ping() == Result.OK
+    before = client.fd()
+    for _ in range(3):
+        fake.cut()
+        drive(client, lambda: client.fd() == -1)
+        for _ in range(3):  # other connections come and go meanwhile
+            assert client.process() == Result.OK and client.ping() == Result.OK
+            fake.cut()
+        assert client.ping() == Result.OK and client.process() == Result.OK
+        assert client.fd() not in (-1, before)
+        before = client.fd()
+
+
+def test_a_number_that_was_given_up_is_free(fake, client):
+    assert client.ping() == Result.OK
+    first = os.fstat(client.fd()).st_ino, client.fd()
+    fake.cut()
+    assert client.ping() == Result.OK and client.fd() != first[1]
+    assert os.fstat(first[1]).st_ino == first[0], "a loop may still have it"
+    client.process()
+    assert not is_open(*first)
+
+
+def is_open(inode, fd):
+    try:
+        return os.fstat(fd).st_ino == inode
+    except OSError:
+        return False
+
+
 def example(name, *args):
     path = os.path.join(build_dir(), "client", "examples", name)
     return subprocess.run([path, *args], capture_output=True, text=True, timeout=20)

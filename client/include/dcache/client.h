@@ -206,9 +206,9 @@ dcache_result dcache_delete_async(dcache *cache, const void *key, size_t key_len
  * it is when more events came than dcache_process took. At most 16 watches: DCACHE_E_BUSY. */
 dcache_result dcache_watch(dcache *cache, const void *prefix, size_t prefix_len, dcache_event_fn fn, void *ctx);
 
-/* The descriptor to wait on, or -1 while there is none (then dcache_timeout_ms says when to process). It can
- * change in any call: ask again before each wait. A new connection never gets the number of the one it replaces,
- * so a loop that watches by number notices. */
+/* The descriptor to wait on, or -1 while there is none: wait on no former one then, dcache_timeout_ms says when to
+ * process. It can change in any call: ask again before each wait. A new connection never gets the number of the
+ * one it replaces, so a loop that watches by number notices. */
 int dcache_fd(const dcache *cache);
 /* POLLIN, POLLOUT or both. */
 short dcache_events(const dcache *cache);
