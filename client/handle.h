@@ -46,6 +46,7 @@ struct link {
     uint64_t retry_at_ns;
     uint64_t backoff_ns; /* of the next failure */
     bool backlog_full;   /* the last attempt found a daemon that does not accept */
+    int connect_error;   /* errno of the last attempt; 0: it failed for another reason, or did not fail */
     bool useful;         /* this connection answered something beside hello */
 
     int shown_fd;  /* the descriptor that the caller was told last: it may wait on it; -1: none */
@@ -129,6 +130,8 @@ uint64_t link_wanted_at(const dcache *cache, uint64_t now_ns);
 /* POLLIN, and POLLOUT while something may be sent. 0: no connection. */
 short link_events(const dcache *cache);
 void link_close(dcache *cache);
+/* What helps against the failure of the last attempt to connect; static. */
+const char *link_remedy(const struct link *link);
 /* If the caller was told another descriptor since the connection was lost, the number of the lost one is free. */
 void link_unpark(dcache *cache);
 /* A fresh hello goes out before the next request, for a better clock. */

@@ -176,6 +176,38 @@ void link_refresh_clock(dcache *cache)
 
 /* ---- connecting ------------------------------------------------------------------------------------------- */
 
+const char *link_remedy(const struct link *link)
+{
+    switch (link->connect_error) {
+    case EACCES:
+    case EPERM:
+        return "the user needs to be in the socket's group";
+    case EMFILE:
+        return "this process has no descriptor left: close some, or raise its limit (ulimit -n)";
+    case ENFILE:
+        return "the machine has no descriptor left: raise fs.file-max";
+    case ENOMEM:
+    case ENOBUFS:
+        return "the machine has no memory left for a socket";
+    default:
+        return "is dcached running?";
+    }
+}
+
+static dcache_result link_connect_result(int error)
+{
+    switch (error) {
+    case EACCES:
+    case EPERM:
+        return DCACHE_E_PERMISSION;
+    case ENOMEM:
+    case ENOBUFS:
+        return DCACHE_E_NOMEM;
+    default:
+        return DCACHE_E_UNREACHABLE;
+    }
+}
+
 static void link_connect(dcache *cache, uint64_t now_ns)
 {
     struct link *link = &cache->link;
@@ -183,6 +215,7 @@ static void link_connect(dcache *cache, uint64_t now_ns)
     int r = stream_connect(&link->stream, cache->socket, MESSAGE_MAX_UNKNOWN);
 
     link->backlog_full = r == STREAM_AGAIN;
+    link->connect_error = 0;
     if (r == STREAM_OK &&
         !server_is_trusted(link->stream.fd, cache->socket, cache->server_uid, text, sizeof text)) {
         stream_close(&link->stream);
@@ -199,14 +232,9 @@ static void link_connect(dcache *cache, uint64_t now_ns)
         return;
     }
     link_back_off(cache, now_ns);
-    if (r == -EACCES || r == -EPERM) {
-        snprintf(text, sizeof text, "no permission to connect to %s: the user needs to be in the socket's group",
-                 cache->socket);
-        pending_fail_queue(cache, DCACHE_E_PERMISSION, text);
-        return;
-    }
-    snprintf(text, sizeof text, "no daemon at %s (%s): is dcached running?", cache->socket, strerror(-r));
-    pending_fail_queue(cache, DCACHE_E_UNREACHABLE, text);
+    link->connect_error = -r;
+    snprintf(text, sizeof text, "no connection to %s (%s): %s", cache->socket, strerror(-r), link_remedy(link));
+    pending_fail_queue(cache, link_connect_result(-r), text);
 }
 
 /* ---- what is wanted ---------------------------------------------------------------------------------------- */

@@ -89,8 +89,8 @@ static void request_expire(dcache *cache, struct request *request)
         request_fail(cache, request, DCACHE_E_TIMEOUT,
                      "dcached did not take the request within %u ms; nothing was done", request->timeout_ms);
     } else {
-        request_fail(cache, request, DCACHE_E_UNREACHABLE, "no connection to %s within %u ms: is dcached running?",
-                     cache->socket, request->timeout_ms);
+        request_fail(cache, request, DCACHE_E_UNREACHABLE, "no connection to %s within %u ms: %s", cache->socket,
+                     request->timeout_ms, link_remedy(link));
     }
 }
 

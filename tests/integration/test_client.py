@@ -1,5 +1,6 @@
 """libdcache-client against a daemon that does what each test says: synchronous calls."""
 import os
+import resource
 import socket
 import threading
 
@@ -113,6 +114,20 @@ def test_no_daemon_is_unreachable_at_once(folder):
         assert reading.result == Result.E_UNREACHABLE and took < 1 * PATIENCE
         assert "none.sock" in client.error() and "is dcached running?" in client.error()
         assert client.set("k", "v").result == Result.E_UNREACHABLE
+
+
+def test_a_process_without_descriptors_is_not_told_to_start_a_daemon(fake, client):
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+    try:
+        reading, text = client.get("k"), client.error()
+        waited, waited_text = client.get("k", timeout_ms=1), client.error()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert (reading.result, waited.result) == (Result.E_UNREACHABLE, Result.E_UNREACHABLE)
+    assert "Too many open files" in text and "limit" in text and "is dcached running?" not in text
+    assert "limit" in waited_text and "is dcached running?" not in waited_text
+    assert client.get("k", timeout_ms=3000).result == Result.ABSENT
 
 
 def test_backoff_grows_but_a_call_waits_no_longer_than_its_deadline(folder):

@@ -48,7 +48,7 @@ typedef enum dcache_result {
     DCACHE_LOCAL = 5,     /* write kept in this reader pod's own cache only */
 
     DCACHE_E_REFUSED = -1,       /* freshness cannot be proven; never an old value instead */
-    DCACHE_E_UNREACHABLE = -2,   /* no daemon at the socket; or the handle is being closed */
+    DCACHE_E_UNREACHABLE = -2,   /* no daemon at the socket, or no way to it; or the handle is being closed */
     DCACHE_E_TIMEOUT = -3,       /* the deadline passed; a write was not done */
     DCACHE_E_INDETERMINATE = -4, /* the write may or may not have been done: retry with its write id */
     DCACHE_E_PERMISSION = -5,
