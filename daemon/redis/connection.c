@@ -387,6 +387,7 @@ int connection_init(struct connection *c, struct redis *redis, const struct redi
     /* The longest string we ask for is a record; the longest we are sent is a message. */
     c->bulk_max = MESSAGE_HEAD_BYTES + config->max_key + RECORD_HEAD_MAX + 1 +
                   (config->max_value > MESSAGE_CARRY_MAX ? config->max_value : MESSAGE_CARRY_MAX);
+    c->out_max = CONNECTION_OUT_MAX + 2 * (config->max_key + config->max_value);
     c->timer.data = c;
     return uv_timer_init(loop, &c->timer);
 }

@@ -17,7 +17,10 @@
 #include "daemon/redis/redis.h"
 #include "daemon/redis/resp.h"
 
-#define CONNECTION_OUT_MAX (64u << 20) /* bytes not taken by the kernel; more closes the connection. Picked. */
+/* Of what the kernel does not take so much and two of the largest writes are kept: all that the core has under way
+ * fits. More closes the connection. Picked. */
+#define CONNECTION_OUT_MAX  (64u << 20)
+#define CONNECTION_KEEP_MAX (4u << 20) /* a queue of more gives its memory back when it is empty; picked */
 
 enum connection_state {
     CONNECTION_WAITING, /* for the next attempt */
@@ -55,7 +58,7 @@ struct connection {
     const struct redis_config *config;
     const struct connection_role *role;
     uv_loop_t *loop;
-    size_t bulk_max;
+    size_t bulk_max, out_max;
 
     enum connection_state state;
     struct link *link;           /* NULL: there is no socket */

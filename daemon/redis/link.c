@@ -3,9 +3,19 @@
 
 #include <errno.h>
 #include <netinet/tcp.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "daemon/redis/internal.h"
+
+/* One large value must not cost its memory for as long as the connection lives. */
+static void queue_clear(struct buffer *queue)
+{
+    if (queue->capacity > CONNECTION_KEEP_MAX)
+        buffer_deinit(queue);
+    else
+        buffer_clear(queue);
+}
 
 static void link_on_close(uv_handle_t *handle)
 {
@@ -25,7 +35,7 @@ void link_drop(struct connection *c)
         uv_close(&c->link->handle, link_on_close);
         c->link = NULL;
     }
-    buffer_clear(&c->out);
+    queue_clear(&c->out);
 }
 
 int link_new(struct connection *c)
@@ -132,13 +142,22 @@ static void on_written(uv_write_t *request, int status)
     struct link *link = request->handle->data;
 
     link->write_busy = false;
-    buffer_clear(&link->writing);
+    queue_clear(&link->writing);
     if (!link->owner)
         return;
     if (status < 0)
         connection_fail(link->owner, uv_strerror(status));
     else
         connection_flush(link->owner);
+}
+
+/* For a kernel that has been offered something and has not taken all of it. */
+static void link_check_queue(const struct link *link, struct connection *c)
+{
+    if (c->out.len + link->writing.len <= c->out_max)
+        return;
+    snprintf(c->reason, sizeof(c->reason), "Redis takes nothing: more than %zu MiB are queued", c->out_max >> 20);
+    connection_fail(c, c->reason);
 }
 
 void connection_flush(struct connection *c)
@@ -150,11 +169,15 @@ void connection_flush(struct connection *c)
 
     if (!link || c->state < CONNECTION_AUTHENTICATING)
         return;
-    if (c->out.failed || c->out.len + link->writing.len > CONNECTION_OUT_MAX) {
-        connection_fail(c, c->out.failed ? "out of memory" : "Redis takes nothing: more than 64 MiB are queued");
+    if (c->out.failed) {
+        connection_fail(c, "out of memory");
         return;
     }
-    if (link->write_busy || c->out.len == 0)
+    if (link->write_busy) {
+        link_check_queue(link, c);
+        return;
+    }
+    if (c->out.len == 0)
         return;
     rest = uv_buf_init((char *)c->out.data, (unsigned)c->out.len);
     n = uv_try_write(&link->stream, &rest, 1);
@@ -165,7 +188,7 @@ void connection_flush(struct connection *c)
     n = n < 0 ? 0 : n;
     c->bytes_out += c->out.len;
     if ((size_t)n == c->out.len) {
-        buffer_clear(&c->out);
+        queue_clear(&c->out);
         return;
     }
     swap = link->writing;

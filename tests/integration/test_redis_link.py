@@ -169,6 +169,26 @@ def test_an_answer_that_does_not_come_closes_the_connection(server):
         d.expect("up subscription", absent=("pong",))
 
 
+def test_writes_of_the_largest_size_are_queued_together_and_sent(server):
+    largest = 80_000_000
+    with connect(server, max_value=largest, deadline_ms=60000).settle() as d:
+        d.send(f"set 1 a *{largest} 1 0 0", f"set 2 b *{largest} 1 0 0")
+        for i in (1, 2):
+            assert "accepted" in d.expect(f"written id={i} status=ok", timeout=60, absent=("down",))
+
+
+def test_a_queue_that_redis_does_not_take_closes_the_connection_at_its_limit(server):
+    with connect(server, max_value=1 << 23, deadline_ms=60000).settle() as d:
+        server.pause()
+        for i in range(9):
+            d.send(f"set {i} k *{1 << 23} 1 0 0")
+            d.ask("status", "status", absent=("down",))  # a turn of the loop
+        d.send(f"set 9 k *{1 << 23} 1 0 0")
+        assert "more than 80 MiB are queued" in d.expect("log 1 connection to Redis lost", absent=("down",))
+        server.resume()
+        d.expect("up data")
+
+
 def test_a_lost_script_is_brought_back_unnoticed(server):
     with connect(server).settle() as d:
         for i in range(1, 6):
