@@ -6,11 +6,13 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "daemon/wiring.h"
 
-#define STOP_LIMIT_MS 2000
-#define SPARE_FDS     64 /* for Redis, signals, the loop and the log; picked */
+#define STOP_LIMIT_MS  2000
+#define CLOSE_LIMIT_MS 100 /* of these, to close what is open; picked: it takes two turns of the loop */
+#define SPARE_FDS      64  /* for Redis, signals, the loop and the log; picked */
 /* Around key and value in the largest set; picked. */
 #define MESSAGE_SLACK 4096
 #define MESSAGE_MIN   (4u * 1024 * 1024)
@@ -33,13 +35,18 @@ static void on_redis_closed(void *ctx)
     d->redis = NULL;
 }
 
-/* Lets every handle go: uv_run returns when the last is closed. */
+/* Only threads of the pool that look up a name or read the configuration, and cannot be told to stop. */
+static void on_close_limit(uv_timer_t *timer)
+{
+    uv_stop(timer->loop);
+}
+
+/* Lets every handle go: uv_run returns when the last is closed, or at the limit. */
 static void finish(struct daemon *d)
 {
     uv_handle_t *own[] = {
-        (uv_handle_t *)&d->prepare,    (uv_handle_t *)&d->tick,    (uv_handle_t *)&d->report,
-        (uv_handle_t *)&d->stop_limit, (uv_handle_t *)&d->sigterm, (uv_handle_t *)&d->sigint,
-        (uv_handle_t *)&d->sighup,
+        (uv_handle_t *)&d->prepare, (uv_handle_t *)&d->tick,   (uv_handle_t *)&d->report,
+        (uv_handle_t *)&d->sigterm, (uv_handle_t *)&d->sigint, (uv_handle_t *)&d->sighup,
     };
 
     if (d->finished)
@@ -53,6 +60,8 @@ static void finish(struct daemon *d)
     listener_close(d->admin_listener);
     if (d->redis)
         redis_stop(d->redis, on_redis_closed, d);
+    uv_timer_start(&d->stop_limit, on_close_limit, CLOSE_LIMIT_MS, 0);
+    uv_unref((uv_handle_t *)&d->stop_limit);
 }
 
 static void on_stop_limit(uv_timer_t *timer)
@@ -77,7 +86,7 @@ static void on_stop_signal(uv_signal_t *handle, int signum)
     if (d->admin_listener)
         listener_stop(d->admin_listener);
     connections_drain(d->conns);
-    uv_timer_start(&d->stop_limit, on_stop_limit, STOP_LIMIT_MS, 0);
+    uv_timer_start(&d->stop_limit, on_stop_limit, STOP_LIMIT_MS - CLOSE_LIMIT_MS, 0);
 }
 
 static void on_hangup(uv_signal_t *handle, int signum)
@@ -352,14 +361,15 @@ int daemon_new(struct daemon **ret, struct config *config, struct log *log, stru
     return DAEMON_OK;
 }
 
-void daemon_serve(struct daemon *d)
+bool daemon_serve(struct daemon *d)
 {
-    uv_run(&d->loop, UV_RUN_DEFAULT);
+    return uv_run(&d->loop, UV_RUN_DEFAULT) == 0;
 }
 
 struct daemon *daemon_free(struct daemon *d)
 {
     finish(d);
+    uv_close((uv_handle_t *)&d->stop_limit, NULL);
     uv_run(&d->loop, UV_RUN_DEFAULT);
     ops_free(d->ops);
     core_free(d->core);
@@ -373,13 +383,21 @@ struct daemon *daemon_free(struct daemon *d)
 int daemon_run(struct config *config, const struct config_source *source, struct log *log, struct notify *notify)
 {
     struct daemon *d;
+    bool over;
     int r = daemon_new(&d, config, log, notify);
 
     if (r != DAEMON_OK)
         return r;
     d->reload.source = source;
-    daemon_serve(d);
-    daemon_free(d);
+    over = daemon_serve(d);
+    if (over)
+        daemon_free(d);
+    else
+        hook_unload(d->hook);
     log_line(log, daemon_clock(), LOG_LEVEL_INFO, "stopped");
+    /* A name service can take minutes, and exit would wait for its thread, as libuv joins the pool there. Nobody
+     * else waits for anything: clients have their answers, the socket is gone, the log is unbuffered. */
+    if (!over)
+        _exit(EXIT_SUCCESS);
     return DAEMON_OK;
 }

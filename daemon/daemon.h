@@ -23,14 +23,16 @@ struct daemon;
 int daemon_new(struct daemon **ret, struct config *config, struct log *log, struct notify *notify);
 /*
  * Serves until SIGTERM or SIGINT. The stop is graceful: nothing more is accepted, what is in flight is answered
- * within 2 s, the socket is removed.
+ * within 2 s, the socket is removed. False: all of that is done, and a thread still looks up a name or reads the
+ * configuration, which nothing can end.
  */
-void daemon_serve(struct daemon *daemon);
-/* Closes what is still open at once, without an answer to anybody, and frees everything. Returns NULL. */
+bool daemon_serve(struct daemon *daemon);
+/* Closes what is still open at once, without an answer to anybody, waits for threads, and frees everything.
+ * Returns NULL. */
 struct daemon *daemon_free(struct daemon *daemon);
 
-/* All of it. DAEMON_OK after a graceful stop. SIGHUP reads `source` anew and changes config and log; it outlives
- * the daemon too. */
+/* All of it. DAEMON_OK after a graceful stop, but the process exits with 0 from here if a thread hangs. SIGHUP
+ * reads `source` anew and changes config and log; it outlives the daemon too. */
 int daemon_run(struct config *config, const struct config_source *source, struct log *log, struct notify *notify);
 
 #endif

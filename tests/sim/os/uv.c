@@ -48,6 +48,11 @@ static bool sim_is_active(const struct sim_handle *h)
     return h->kind == SIM_IO ? sim_io_is_active(h) : h->active;
 }
 
+static bool keeps_alive(const struct sim_handle *h)
+{
+    return sim_is_active(h) && !h->unref;
+}
+
 static bool loop_is_alive(const struct sim_loop *l)
 {
     const struct sim_handle *h;
@@ -56,7 +61,7 @@ static bool loop_is_alive(const struct sim_loop *l)
         return true;
     for (unsigned i = 0; i < SIM_KINDS; i++)
         TAILQ_FOREACH(h, &l->kinds[i], link)
-    if (sim_is_active(h))
+    if (keeps_alive(h))
         return true;
     return false;
 }
@@ -91,6 +96,11 @@ void uv_close(uv_handle_t *handle, uv_close_cb on_closed)
     h->on_closed = on_closed;
     if (h->kind == SIM_IO)
         sim_io_close(h);
+}
+
+void uv_unref(uv_handle_t *handle)
+{
+    sim_of(handle)->unref = true;
 }
 
 int uv_is_active(const uv_handle_t *handle)
@@ -276,8 +286,16 @@ int uv_run(uv_loop_t *loop, uv_run_mode mode)
         run_check(l);
         run_closing(l);
         alive = loop_is_alive(l);
+        if (l->stopped)
+            break;
     }
+    l->stopped = false;
     return alive;
+}
+
+void uv_stop(uv_loop_t *loop)
+{
+    sim_loop_of(loop)->stopped = true;
 }
 
 uint64_t uv_now(const uv_loop_t *loop)

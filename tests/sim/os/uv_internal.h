@@ -17,7 +17,7 @@ struct sim_handle {
     uv_handle_t *handle;
     struct sim_loop *loop;
     enum sim_kind kind;
-    bool active, closing;
+    bool active, closing, unref;
     uv_close_cb on_closed;
     TAILQ_ENTRY(sim_handle) link; /* in loop->kinds, or loop->closing */
     union {
@@ -66,6 +66,7 @@ struct sim_loop {
     struct os_process *process;
     uv_loop_t *loop;
     uint64_t time_ms, start_ids;
+    bool stopped; /* uv_stop: uv_run returns after this turn */
     struct sim_handles kinds[SIM_KINDS], closing;
     TAILQ_HEAD(, sim_resolve) resolves;
 };
