@@ -121,7 +121,7 @@ static void on_read(uv_work_t *work, int status)
         daemon_reload(d);
 }
 
-/* Only an argument that libuv does not like makes it fail. */
+/* The threads are there since the start (host/pool.h): only an argument that libuv does not like makes it fail. */
 void daemon_reload(struct daemon *d)
 {
     struct reload *reload = &d->reload;

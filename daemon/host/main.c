@@ -17,6 +17,7 @@
 #include "daemon/host/config.h"
 #include "daemon/host/log.h"
 #include "daemon/host/notify.h"
+#include "daemon/host/pool.h"
 
 extern char **environ;
 
@@ -109,6 +110,16 @@ static uint64_t now_ns(void)
     return (uint64_t)now.tv_sec * UINT64_C(1000000000) + (uint64_t)now.tv_nsec;
 }
 
+static bool start_pool(struct log *log)
+{
+    int r = pool_start();
+    if (r < 0)
+        log_event(log, now_ns(), LOG_LEVEL_ERROR, "cannot start",
+                  LOG_TEXT("cause", "no threads: a limit of processes (TasksMax, pids, nproc) or of memory"),
+                  LOG_TEXT("error", strerror(-r)));
+    return r == 0;
+}
+
 static int run_daemon(struct config *config, const struct config_source *source,
                       const struct config_report *report)
 {
@@ -117,6 +128,10 @@ static int run_daemon(struct config *config, const struct config_source *source,
     log_set_format(&log, config->log.format, LOG_JOURNAL_SOCKET);
     for (size_t i = 0; i < report->warning_count; i++)
         log_event(&log, now_ns(), LOG_LEVEL_WARNING, "configuration", LOG_TEXT("text", report->warnings[i]));
+    if (!start_pool(&log)) {
+        log_deinit(&log);
+        return EXIT_FAILURE;
+    }
 
     struct notify notify;
     int r = notify_init(&notify);

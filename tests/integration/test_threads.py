@@ -54,3 +54,23 @@ def test_a_reload_that_hangs_does_not_hold_up_the_end(redis, fault):
         assert daemon.stop(timeout=END) == 0, daemon.log()
         assert " stopped" in daemon.log().splitlines()[-1]
         assert not os.path.exists(daemon.socket)
+
+
+def test_a_daemon_that_runs_reloads_where_no_more_threads_can_be_made(redis, fault):
+    with Daemon(redis=redis.socket, env=fault.env).start() as daemon:
+        fault("no-threads")
+        daemon.process.send_signal(signal.SIGHUP)
+        daemon.wait_until(lambda: daemon.process.poll() is not None or " reloaded " in daemon.log())
+        assert daemon.process.poll() is None, daemon.process.returncode
+        with daemon.client() as client:
+            client.set(b"k", b"v")
+            assert client.get(b"k")["value"] == b"v"
+        assert daemon.stop() == 0, daemon.log()
+
+
+def test_a_start_without_threads_fails_and_says_so(redis, fault):
+    fault("no-threads")
+    with Daemon(redis=redis.socket, env=fault.env).spawn() as daemon:
+        assert daemon.process.wait(END) == 1, daemon.log()
+        assert 'cannot start cause="no threads' in daemon.log()
+        assert not os.path.exists(daemon.socket)
