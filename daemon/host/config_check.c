@@ -256,6 +256,15 @@ static bool credential_path(char *const *env, char *path, size_t size)
     return len > 0 && (size_t)len < size && access(path, F_OK) == 0;
 }
 
+/* No error: it may be right, and the credential is there only for what systemd starts. */
+static void warn_of_no_password(struct draft *draft)
+{
+    if (draft->config.redis.username[0])
+        draft_warning(draft,
+                      "[redis] username: no password was found; unless Redis wants none of this user (nopass), "
+                      "give password_file or the credential " CREDENTIAL);
+}
+
 static int check_password(struct draft *draft)
 {
     char path[PATH_MAX], why[CONFIG_WHY_MAX];
@@ -264,8 +273,10 @@ static int check_password(struct draft *draft)
         draft_error_key(draft, KEY_INDEX(redis, password_file), "is not absolute; a path that begins with /");
         return 0;
     }
-    if (!*file && !credential_path(draft->env, path, sizeof path))
+    if (!*file && !credential_path(draft->env, path, sizeof path)) {
+        warn_of_no_password(draft);
         return 0;
+    }
     int r = read_password(*file ? file : path, S_IRWXO, &draft->config.redis.password, why);
     if (r > 0)
         draft_error_key(draft, KEY_INDEX(redis, password_file), "%s", why);

@@ -224,17 +224,20 @@ static void enter_connecting(struct connection *c)
         connection_fail(c, uv_strerror(r));
 }
 
+/* Without AUTH this would be the default user. A nopass user may give any password, an empty one too. */
 static void enter_authenticating(struct connection *c)
 {
-    if (!c->config->password) {
+    const char *username = c->config->username, *password = c->config->password;
+
+    if (!username && !password) {
         connection_move(c, CONNECTION_SELECTING);
         return;
     }
-    resp_command(&c->out, c->config->username ? 3 : 2);
+    resp_command(&c->out, username ? 3 : 2);
     resp_argument_text(&c->out, "AUTH");
-    if (c->config->username)
-        resp_argument_text(&c->out, c->config->username);
-    resp_argument_text(&c->out, c->config->password);
+    if (username)
+        resp_argument_text(&c->out, username);
+    resp_argument_text(&c->out, password ? password : "");
     c->expected = 1;
 }
 

@@ -22,8 +22,8 @@ struct redis_config {
     const char *host; /* name or address; NULL: unix_path */
     uint16_t port;
     const char *unix_path;
-    const char *username; /* NULL: none */
-    const char *password; /* NULL: none; never logged */
+    const char *username; /* NULL: the default user */
+    const char *password; /* NULL: none, which lets only a nopass user in; never logged */
     unsigned db;
     const char *key_prefix; /* "dc:" */
     const char *channel;    /* "cache:invalidate"; the real one is <channel>:<db>:<key_prefix>{0} */

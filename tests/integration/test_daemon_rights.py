@@ -25,6 +25,25 @@ def fixture_start_as(redis, folder, start_daemon):
     return start
 
 
+def users_of(redis):
+    """Whom the connections of daemons run as."""
+    return {c["user"] for c in redis.client().client_list() if c["cmd"] != "client|list"}
+
+
+def test_a_user_without_a_password_is_no_other_user(redis, start_daemon):
+    redis.client().execute_command("ACL", "SETUSER", "app", "reset", *ALL.split())
+    daemon = start_daemon(redis, config={**BOUND, "redis": {"username": "app"}}, ready=False)
+    daemon.wait_until(lambda: "authenticating: WRONGPASS" in daemon.log() or "connected to Redis" in daemon.log())
+    assert "connected to Redis" not in daemon.log() and not daemon.status()["ready"]
+
+
+def test_a_user_that_needs_no_password_has_none(redis, start_daemon):
+    redis.client().execute_command("ACL", "SETUSER", "app", "reset", *ALL.replace(">secret", "nopass").split())
+    daemon = start_daemon(redis, config={**BOUND, "redis": {"username": "app"}})
+    assert daemon.call("set", b"k", b"v")[0] == 0 and users_of(redis) == {"app"}
+    assert "configuration" in daemon.log() and "no password was found" in daemon.log()
+
+
 def test_user_and_password_are_all_it_takes(start_as):
     daemon = start_as(ALL)
     assert daemon.call("set", b"k", b"v")[0] == 0

@@ -303,6 +303,18 @@ static void a_credential_of_systemd_is_the_password_unless_a_file_is_named(void 
     assert_string_equal(config.redis.password, "from-file");
 }
 
+static void a_user_without_a_password_is_warned_about(void **state)
+{
+    (void)state;
+    assert_loads("[redis]\nusername = shop\n");
+    assert_int_equal(report.warning_count, 1);
+    assert_non_null(strstr(report.warnings[0], "[redis] username: no password was found"));
+    assert_loads(format("[redis]\nusername = shop\npassword_file = %s\n", write_file("password", "x\n", 0400)));
+    assert_int_equal(report.warning_count, 0);
+    assert_loads("");
+    assert_int_equal(report.warning_count, 0);
+}
+
 static void a_hook_is_a_regular_file_with_an_absolute_path(void **state)
 {
     (void)state;
@@ -436,6 +448,7 @@ int main(void)
         cmocka_unit_test(the_password_is_the_first_line_of_its_file),
         cmocka_unit_test(a_password_file_open_to_others_or_unusable_is_refused),
         cmocka_unit_test(a_credential_of_systemd_is_the_password_unless_a_file_is_named),
+        cmocka_unit_test(a_user_without_a_password_is_warned_about),
         cmocka_unit_test(a_hook_is_a_regular_file_with_an_absolute_path),
         cmocka_unit_test(access_lists_are_resolved_to_numbers),
         cmocka_unit_test(a_reload_takes_what_can_change_and_names_the_rest),
