@@ -178,6 +178,16 @@ static int check_addr(struct draft *draft)
     return 0;
 }
 
+/* Of one path, the socket that is bound second would take the first for another program's. */
+static void check_metrics_socket(struct draft *draft, const char *path)
+{
+    const struct config *config = &draft->config;
+    if (strcmp(path, config->listen.socket) == 0)
+        draft_error_key(draft, KEY_INDEX(metrics, listen), "is that of [listen] socket; another path");
+    else if (strcmp(path, config->listen.admin_socket) == 0)
+        draft_error_key(draft, KEY_INDEX(metrics, listen), "is that of [listen] admin_socket; another path");
+}
+
 /* :PORT is every interface. */
 static int check_metrics(struct draft *draft)
 {
@@ -201,6 +211,8 @@ static int check_metrics(struct draft *draft)
     if (wrong)
         draft_error_key(draft, KEY_INDEX(metrics, listen),
                         "%s; HOST:PORT, [IPv6]:PORT, :PORT, unix:/PATH or nothing", wrong);
+    else if (config->metrics.unix_path)
+        check_metrics_socket(draft, config->metrics.unix_path);
     return 0;
 }
 

@@ -178,6 +178,19 @@ static void a_socket_path_is_absolute_and_fits_a_sockaddr(void **state)
     assert_refused("[listen]\nsocket = /run/\n", "names a directory");
 }
 
+static void each_socket_has_a_path_of_its_own(void **state)
+{
+    (void)state;
+    assert_refused("[listen]\nadmin_socket = /run/dcached/dcached.sock\n",
+                   NAME ":2: [listen] admin_socket: is that of [listen] socket");
+    assert_refused("[metrics]\nlisten = unix:/run/dcached/dcached.sock\n",
+                   NAME ":2: [metrics] listen: is that of [listen] socket");
+    assert_refused("[listen]\nadmin_socket = /run/a\n[metrics]\nlisten = unix:/run/a\n",
+                   NAME ":4: [metrics] listen: is that of [listen] admin_socket");
+    assert_loads("[listen]\nsocket = /run/a\nadmin_socket = /run/b\n[metrics]\nlisten = unix:/run/c\n");
+    assert_string_equal(config.metrics.unix_path, "/run/c");
+}
+
 static void a_group_has_to_exist_or_be_a_number(void **state)
 {
     (void)state;
@@ -343,7 +356,6 @@ static void access_lists_are_resolved_to_numbers(void **state)
     assert_refused("[access]\nadmin = 4294967295\n", "is no number of a user");
     assert_refused("[access]\nadmin = ,\n", "names nobody");
     assert_refused("[access]\nadmin = @\n", "there is no group");
-    assert_refused("[listen]\nadmin_socket = /run/dcached/dcached.sock\n", "is that of [listen] socket");
     assert_refused("[listen]\nadmin_socket = x\n", "is not absolute");
     assert_loads("[access]\nadmin = 65534\n");
     assert_int_equal(report.warning_count, 1);
@@ -438,6 +450,7 @@ int main(void)
         cmocka_unit_test(a_pod_id_is_1_to_63_printable_characters),
         cmocka_unit_test(addresses_are_taken_apart),
         cmocka_unit_test(a_socket_path_is_absolute_and_fits_a_sockaddr),
+        cmocka_unit_test(each_socket_has_a_path_of_its_own),
         cmocka_unit_test(a_group_has_to_exist_or_be_a_number),
         cmocka_unit_test(a_key_prefix_has_no_braces),
         cmocka_unit_test(keys_that_contradict_each_other_are_refused),
