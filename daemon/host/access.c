@@ -26,11 +26,18 @@ static int parse_id(const char *text, uint32_t *ret)
     return 0;
 }
 
-/* 0, 1: none of that name, -ENOMEM. */
+/* As POSIX and getpwnam(3) say that there is no such name. Any other error is a failure of the name service. */
+static bool is_absent(int error)
+{
+    return error == 0 || error == ENOENT || error == ESRCH || error == EBADF || error == EPERM;
+}
+
+/* 0; 1: none of that name; -errno: nobody knows. */
 static int look_up(const char *name, bool group, uint32_t *ret)
 {
     int error;
-    for (size_t size = 16 * 1024;; size *= 4) {
+    size_t size = 16 * 1024;
+    do {
         struct passwd pw, *found_pw = NULL;
         struct group gr, *found_gr = NULL;
         char *buffer = malloc(size);
@@ -45,20 +52,38 @@ static int look_up(const char *name, bool group, uint32_t *ret)
         free(buffer);
         if (found_gr || found_pw)
             return 0;
-        if (error != ERANGE || size >= 16 * 1024 * 1024)
-            return error == ENOMEM ? -ENOMEM : 1;
-    }
+        if (error == ERANGE)
+            size *= 4;
+    } while (error == EINTR || (error == ERANGE && size <= 16 * 1024 * 1024));
+    return is_absent(error) ? 1 : -error;
 }
 
-int access_find_group(const char *name, gid_t *ret)
+/* A user or group by name or number, as in access.h. */
+static int find(const char *name, bool group, uint32_t *ret, char *why, size_t why_size)
 {
-    uint32_t gid;
-    int r = parse_id(name, &gid);
+    const char *kind = group ? "group" : "user";
+    int r = parse_id(name, ret);
+    if (r == 2) {
+        snprintf(why, why_size, "%s is no number of a %s; 0 .. 4294967294", name, kind);
+        return ACCESS_WRONG;
+    }
     if (r == 1)
-        r = look_up(name, true, &gid);
-    if (r == 0)
-        *ret = gid;
-    return r > 0 ? 1 : r;
+        r = look_up(name, group, ret);
+    if (r > 0) {
+        snprintf(why, why_size, "there is no %s \"%s\"; a name or number%s", kind, name,
+                 group ? "" : ", @ before that of a group");
+        return ACCESS_WRONG;
+    }
+    if (r == 0 || r == -ENOMEM)
+        return r;
+    snprintf(why, why_size, "%s \"%s\" cannot be looked up: %s; a name service that answers, or a number", kind,
+             name, strerror(-r));
+    return ACCESS_UNCHECKED;
+}
+
+int access_find_group(const char *name, gid_t *ret, char *why, size_t why_size)
+{
+    return find(name, true, ret, why, why_size);
 }
 
 /* ---- lists ---------------------------------------------------------------------------------------------- */
@@ -78,17 +103,8 @@ _Static_assert(sizeof(uid_t) == sizeof(uint32_t) && sizeof(gid_t) == sizeof(uint
 static int resolve_word(struct access_list *list, const char *word, char *why, size_t why_size)
 {
     bool group = word[0] == '@';
-    const char *name = word + group, *kind = group ? "group" : "user";
     uint32_t id;
-    int r = parse_id(name, &id);
-    if (r == 2) {
-        snprintf(why, why_size, "%s is no number of a %s; 0 .. 4294967294", name, kind);
-        return 1;
-    }
-    if (r == 1)
-        r = look_up(name, group, &id);
-    if (r > 0)
-        snprintf(why, why_size, "there is no %s \"%s\"; names or numbers of users, @ before groups", kind, name);
+    int r = find(word + group, group, &id, why, why_size);
     if (r != 0)
         return r;
     return group ? add(&list->gids, &list->gid_count, id) : add(&list->uids, &list->uid_count, id);
@@ -105,7 +121,7 @@ int access_list_resolve(struct access_list *list, char *why, size_t why_size)
             break;
         if (len >= sizeof word) {
             snprintf(why, why_size, "holds a name of more than %d bytes", NAME_MAX_);
-            return 1;
+            return ACCESS_WRONG;
         }
         memcpy(word, at, len);
         word[len] = '\0';
@@ -115,7 +131,7 @@ int access_list_resolve(struct access_list *list, char *why, size_t why_size)
     /* Nobody means "everybody" by writing something. */
     if (r == 0 && list->text[0] && access_list_is_open(list)) {
         snprintf(why, why_size, "names nobody; leave it empty for everybody");
-        return 1;
+        return ACCESS_WRONG;
     }
     return r;
 }

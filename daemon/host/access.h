@@ -24,7 +24,13 @@ struct access_list {
     size_t gid_count;
 };
 
-/* 0; 1: `why` says what is wrong; -ENOMEM. Derives the sets from list->text. May block in the name service. */
+/* Looking up users and groups, which may block: 0, -ENOMEM, or one of these, and `why` says it in words. */
+enum {
+    ACCESS_WRONG = 1,     /* there is none of that name, or it cannot be one */
+    ACCESS_UNCHECKED = 2, /* the name service failed */
+};
+
+/* Derives the sets from list->text. */
 int access_list_resolve(struct access_list *list, char *why, size_t why_size);
 void access_list_deinit(struct access_list *list);
 
@@ -36,7 +42,7 @@ static inline bool access_list_is_open(const struct access_list *list)
 /* gid: the primary group; groups: the supplementary ones. */
 bool access_list_has(const struct access_list *list, uid_t uid, gid_t gid, const gid_t *groups, size_t count);
 
-/* A group by name or number. 0; 1: there is none; -ENOMEM. May block in the name service. */
-int access_find_group(const char *name, gid_t *ret);
+/* A group by name or number. */
+int access_find_group(const char *name, gid_t *ret, char *why, size_t why_size);
 
 #endif

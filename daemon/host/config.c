@@ -317,7 +317,7 @@ int config_load(struct config *ret, const struct config_source *source, struct c
     if (r == 0 && report->no_memory)
         r = -ENOMEM;
     if (r == 0 && report->error_count)
-        r = CONFIG_INVALID;
+        r = report->error_count > draft.unchecked_count ? CONFIG_INVALID : CONFIG_UNCHECKED;
     if (r) {
         config_deinit(&draft.config);
         return r;

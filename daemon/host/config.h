@@ -139,12 +139,14 @@ struct config_source {
 
 enum {
     CONFIG_OK = 0,
-    CONFIG_INVALID = 1, /* report->errors says why; *ret is untouched */
+    /* report->errors says why; *ret is untouched. */
+    CONFIG_INVALID = 1,
+    CONFIG_UNCHECKED = 2, /* the name service failed, and nothing else is wrong: it may be good later */
 };
 
 /*
  * report has to be zeroed. It reads the password file and looks the group up, so that what is accepted here
- * works. 0, CONFIG_INVALID or -ENOMEM.
+ * works. 0, CONFIG_INVALID, CONFIG_UNCHECKED or -ENOMEM.
  */
 int config_load(struct config *ret, const struct config_source *source, struct config_report *report);
 

@@ -48,17 +48,22 @@ static void check_sockets(struct draft *draft)
         draft_error_key(draft, KEY_INDEX(listen, admin_socket), "is that of [listen] socket; another path");
 }
 
+/* Reports what came of looking up the names of a key: `r` and `why` are of access.h. */
+static int note_names(struct draft *draft, int index, int r, const char *why)
+{
+    if (r > 0)
+        draft_error_key(draft, index, "%s", why);
+    if (r == ACCESS_UNCHECKED)
+        draft->unchecked_count++;
+    return r < 0 ? r : 0;
+}
+
 /* A name of /etc/group, or a number: containers often have no such file. */
 static int check_group(struct draft *draft, int index, const char *name, gid_t *ret)
 {
+    char why[CONFIG_WHY_MAX];
     *ret = (gid_t)-1;
-    if (!*name)
-        return 0;
-    char quoted[CONFIG_QUOTE_MAX];
-    int r = access_find_group(name, ret);
-    if (r > 0)
-        draft_error_key(draft, index, "there is no group %s; its name or number", config_quote(name, quoted));
-    return r < 0 ? r : 0;
+    return *name ? note_names(draft, index, access_find_group(name, ret, why, sizeof why), why) : 0;
 }
 
 static int check_groups(struct draft *draft)
@@ -73,14 +78,12 @@ static int check_groups(struct draft *draft)
 static int check_list(struct draft *draft, int index, struct access_list *list)
 {
     char why[CONFIG_WHY_MAX];
-    int r = access_list_resolve(list, why, sizeof why);
-    if (r > 0)
-        draft_error_key(draft, index, "%s", why);
+    int r = note_names(draft, index, access_list_resolve(list, why, sizeof why), why);
     for (size_t i = 0; i < list->uid_count; i++)
         if (list->uids[i] == ACCESS_UNMAPPED)
             draft_warning(draft, "[access] %s: %d is also what every process of another user namespace looks like",
                           config_key_at((size_t)index)->name, ACCESS_UNMAPPED);
-    return r < 0 ? r : 0;
+    return r;
 }
 
 static int check_access(struct draft *draft)

@@ -19,6 +19,7 @@ struct draft {
     const char *path; /* name of the file in errors */
     char *const *env;
     struct config_report *report;
+    size_t unchecked_count; /* of the report's errors: those that are the name service's */
 };
 
 /* ---- config.c: the report ------------------------------------------------------------------------------- */

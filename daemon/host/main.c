@@ -203,9 +203,9 @@ int main(int argc, char **argv)
     if (r == CONFIG_OK) {
         status = act(&command, &config, &source, &report);
         config_deinit(&config);
-    } else if (r == CONFIG_INVALID) {
+    } else if (r > 0) {
         say_errors(&report);
-        status = EX_CONFIG;
+        status = r == CONFIG_INVALID ? EX_CONFIG : EX_OSERR;
     } else {
         fprintf(stderr, "dcached: %s\n", strerror(-r));
         status = EX_OSERR;
