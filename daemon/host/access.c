@@ -103,7 +103,7 @@ _Static_assert(sizeof(uid_t) == sizeof(uint32_t) && sizeof(gid_t) == sizeof(uint
 static int resolve_word(struct access_list *list, const char *word, char *why, size_t why_size)
 {
     bool group = word[0] == '@';
-    uint32_t id;
+    uint32_t id = 0;
     int r = find(word + group, group, &id, why, why_size);
     if (r != 0)
         return r;

@@ -170,7 +170,7 @@ def test_a_write_that_was_given_up_is_never_sent(fake, client):
 
 
 def test_a_deadline_is_noticed_while_a_long_request_goes_out():
-    """By the bytes that went out: a daemon that takes them as fast as they come leaves no pause to look at a clock."""
+    """By the bytes that went out: a daemon that takes them as fast as they come leaves no pause for a clock."""
     with FakeDaemon(max_message=128 << 20) as fake, Client(fake.socket) as client:
         client.ping()
         fake.deaf = True
