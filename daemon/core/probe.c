@@ -156,7 +156,7 @@ bool probe_allows_writes(const struct core *core)
 
 bool probe_writes_ok(const struct core *core)
 {
-    return core->config.may_write && core->epoch_ok && probe_allows_writes(core) &&
+    return core->config.may_write && core->data.up && core->epoch_ok && probe_allows_writes(core) &&
            core->probe.state != PROBE_FAILED;
 }
 
@@ -164,8 +164,10 @@ const char *probe_writes_text(const struct core *core)
 {
     if (!core->config.may_write || core->probe.text[0])
         return core->probe.text;
+    if (!core->data.up)
+        return core_reason_text(REASON_NO_LINK);
     if (!core->epoch_ok)
-        return core_reason_text(core->data.up ? REASON_NO_EPOCH : REASON_NO_LINK);
+        return core_reason_text(REASON_NO_EPOCH);
     if (!probe_allows_writes(core) && core->subscription != SUBSCRIPTION_CURRENT)
         return "the right to write is tried as soon as the subscription delivers";
     return "";

@@ -246,6 +246,23 @@ static void after_a_clear_nothing_is_said_of_links(void **state)
     rig_close(&rig);
 }
 
+static void writes_without_a_link_are_said_to_be_impossible_and_why(void **state)
+{
+    (void)state;
+    struct core_config config = config_default();
+    struct core_status status;
+    struct rig rig;
+    rig_open(&rig, &config);
+    make_ready(&rig);
+    core_get_status(rig.core, rig.now, &status);
+    assert_true(status.writes_ok);
+    link_down(&rig, LINK_DATA);
+    core_get_status(rig.core, rig.now, &status);
+    assert_false(status.writes_ok);
+    assert_string_equal(status.writes_text, "no usable connection to Redis");
+    rig_close(&rig);
+}
+
 /* ---- reader pods
  * ------------------------------------------------------------------------------------------------ */
 
@@ -361,6 +378,7 @@ int main(void)
         cmocka_unit_test(after_a_clear_nothing_is_said_of_links),
         cmocka_unit_test(a_right_that_is_withdrawn_is_said_until_it_is_back_and_refuses_nothing_itself),
         cmocka_unit_test(a_readers_set_stays_local_and_yields_to_committed_news),
+        cmocka_unit_test(writes_without_a_link_are_said_to_be_impossible_and_why),
         cmocka_unit_test(a_local_set_is_never_called_stored_however_often),
         cmocka_unit_test(a_local_set_at_a_version_whose_value_is_not_here_is_refused),
         cmocka_unit_test(a_reader_may_not_delete_clear_or_set_without_a_version),
