@@ -113,6 +113,13 @@ def test_watched_stats_show_what_is_added_each_second(fake):
     assert [json.loads(line)["misses"] for line in lines] == [15, 15]
 
 
+@pytest.mark.parametrize("args", [["100ms", "--count", "1"], ["--count", "1"]], ids=" ".join)
+def test_an_interval_or_a_count_alone_watches_too(fake, args):
+    grow(fake)
+    run = ctl(fake, "stats", *args)
+    assert run.returncode == 0 and re.search(r"reads +reads +1200 +\d+/s\n", run.stdout), run
+
+
 @pytest.mark.parametrize("args", [["top"], ["stats", "--watch"]], ids=" ".join)
 def test_a_live_view_ends_well_when_interrupted_and_badly_when_nobody_reads(fake, args):
     grow(fake)

@@ -119,6 +119,13 @@ def test_the_containerfile_keeps_to_the_rules_of_the_house():
     assert "Nothing here was built" in text("deploy/Containerfile")
 
 
+def test_the_image_has_the_library_where_its_loader_looks():
+    """Left to itself meson takes lib64 where there is no dpkg-dev; no loader of Debian looks there."""
+    build, image = text("deploy/Containerfile").split("FROM ")[1:]
+    assert "--prefix=/usr --libdir=lib " in build and "dpkg-dev" not in build
+    assert "COPY --from=build /image/usr/lib /usr/lib\n" in image
+
+
 def test_the_image_installs_what_the_programs_are_linked_to():
     packages = text("deploy/Containerfile").split("FROM ")[2]
     needed = subprocess.run(["readelf", "-d", os.path.join(build_dir(), "daemon", "dcached")], capture_output=True,
